@@ -1,0 +1,96 @@
+"""The one log-mel of the project: Whisper's, in numpy alone.
+
+Training and the daemon both call it, so that a model never meets a mel it was not trained on.
+Source: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022), section 2.2:
+16 kHz, 25 ms Hann windows, 10 ms hop, 80 mel bands, log10 clipped 8 decades under the peak, scaled.
+The bands are Slaney's (Auditory Toolbox, 1998), area-normalised.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+SAMPLE_RATE = 16_000  # Hz
+N_FFT = 400  # samples: 25 ms
+HOP_LENGTH = 160  # samples: 10 ms
+N_MELS = 80
+FRAMES_PER_SECOND = SAMPLE_RATE // HOP_LENGTH
+DYNAMIC_RANGE = 8.0  # decades kept under the loudest cell of a window
+FLOOR = 1e-10  # power of digital silence
+
+Float32 = NDArray[np.float32]
+
+
+def log_mel(samples: Float32) -> Float32:
+    """Log-mel spectrogram as Whisper takes it.
+
+    Takes mono float32 samples at 16 kHz, shape (n,), n > 200. Gives float32 (80, n // 160).
+    """
+    return scale(log_power(samples))
+
+
+def log_power(samples: Float32) -> Float32:
+    """log10 of the mel power of every frame, before any scaling that depends on the window.
+
+    Frame k is centred on sample 160 k; the edges are reflected. Shapes as in `log_mel`.
+    """
+    padded = np.pad(np.asarray(samples, dtype=np.float32), N_FFT // 2, mode="reflect")
+    frames = sliding_window_view(padded, N_FFT)[::HOP_LENGTH][: len(samples) // HOP_LENGTH]
+    spectrum = np.fft.rfft(frames * _hann(), axis=1)
+    power = np.square(spectrum.real) + np.square(spectrum.imag)
+    bands = mel_filterbank() @ power.T.astype(np.float32)
+    return np.log10(np.maximum(bands, FLOOR), dtype=np.float32)
+
+
+def scale(log_bands: Float32) -> Float32:
+    """Clip `log_power` 8 decades under the window's peak and bring it to about -1..1."""
+    floor = log_bands.max() - np.float32(DYNAMIC_RANGE)
+    return (np.maximum(log_bands, floor) + np.float32(4.0)) / np.float32(4.0)
+
+
+@cache
+def mel_filterbank() -> Float32:
+    """Triangular Slaney filters, area-normalised, 0 to 8 kHz; shape (80, 201), read-only."""
+    fft_hz = np.linspace(0.0, SAMPLE_RATE / 2, N_FFT // 2 + 1)
+    edges_hz = band_edges_hz()
+    rising = (fft_hz - edges_hz[:-2, None]) / np.diff(edges_hz)[:-1, None]
+    falling = (edges_hz[2:, None] - fft_hz) / np.diff(edges_hz)[1:, None]
+    triangles = np.maximum(0.0, np.minimum(rising, falling))
+    bank = (triangles * (2.0 / (edges_hz[2:] - edges_hz[:-2]))[:, None]).astype(np.float32)
+    bank.flags.writeable = False
+    return bank
+
+
+def band_edges_hz() -> NDArray[np.float64]:
+    """The N_MELS + 2 edges of the bands in Hz; band b spans edges b to b + 2, centred on b + 1."""
+    return _mel_to_hz(np.linspace(0.0, _hz_to_mel(SAMPLE_RATE / 2), N_MELS + 2))
+
+
+# Slaney's scale: linear to 1 kHz (15 mel), logarithmic above it.
+_HZ_PER_MEL = 200.0 / 3.0
+_KNEE_HZ = 1000.0
+_KNEE_MEL = _KNEE_HZ / _HZ_PER_MEL
+_LOG_STEP = np.log(6.4) / 27.0
+
+
+def _hz_to_mel(hz: float) -> float:
+    if hz < _KNEE_HZ:
+        return hz / _HZ_PER_MEL
+    return float(_KNEE_MEL + np.log(hz / _KNEE_HZ) / _LOG_STEP)
+
+
+def _mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
+    logarithmic = _KNEE_HZ * np.exp(_LOG_STEP * (mel - _KNEE_MEL))
+    return np.where(mel < _KNEE_MEL, mel * _HZ_PER_MEL, logarithmic)
+
+
+@cache
+def _hann() -> Float32:
+    # Periodic, as torch.hann_window: np.hanning is symmetric, hence one longer and cut.
+    window = np.hanning(N_FFT + 1)[:-1].astype(np.float32)
+    window.flags.writeable = False
+    return window
