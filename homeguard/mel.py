@@ -1,8 +1,8 @@
 """The one log-mel of the project: Whisper's, in numpy alone.
 
 Training and the daemon both call it, so that a model never meets a mel it was not trained on.
-Source: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022), section 2.2:
-16 kHz, 25 ms Hann windows, 10 ms hop, 80 mel bands, log10 clipped 8 decades under the peak, scaled.
+Source: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022),
+section 2.2: 16 kHz, 25 ms Hann windows, 10 ms hop, 80 mel bands; the scaling as in its code.
 The bands are Slaney's (Auditory Toolbox, 1998), area-normalised.
 """
 
@@ -42,8 +42,9 @@ def log_power(samples: Float32) -> Float32:
     frames = sliding_window_view(padded, N_FFT)[::HOP_LENGTH][: len(samples) // HOP_LENGTH]
     spectrum = np.fft.rfft(frames * _hann(), axis=1)
     power = np.square(spectrum.real) + np.square(spectrum.imag)
-    bands = mel_filterbank() @ power.T.astype(np.float32)
-    return np.log10(np.maximum(bands, FLOOR), dtype=np.float32)
+    bands: Float32 = mel_filterbank() @ power.T.astype(np.float32)
+    logarithm: Float32 = np.log10(np.maximum(bands, np.float32(FLOOR)))
+    return logarithm
 
 
 def scale(log_bands: Float32) -> Float32:

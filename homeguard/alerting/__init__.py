@@ -1,0 +1,1 @@
+"""Alerts out: incidents, clips, outbox and channels."""

@@ -1,0 +1,1 @@
+"""Sound in: sources, gate, ring and windows."""

@@ -1,0 +1,1 @@
+"""The lab: corpora, synthesis, training and evaluation. Needs the extra `train`."""

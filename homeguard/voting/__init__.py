@@ -1,0 +1,1 @@
+"""Judging: features, three voters, vote and smoothing."""
