@@ -3,9 +3,9 @@
 Each `Recipe` makes one kind of sound, varied widely at every call. Alarms follow their standards:
 temporal-three for smoke (ISO 8201: three pulses of 0.5 s, then 1.5 s rest) at 520 Hz (NFPA 72, for
 sleepers) or about 3.1 kHz (piezo), temporal-four for carbon monoxide (NFPA 720: four pulses of
-0.1 s, then 5 s rest), Korean gas detectors as beeps about one a second. Every emergency has normal doubles
-from the same primitives (microwave beeps, knocks, clinking dishes, fans), so that no artefact of
-synthesis tells a class. They teach; they never count in a score.
+0.1 s, then 5 s rest), Korean gas detectors as beeps about one a second. Every emergency has normal
+doubles from the same primitives (microwave beeps, knocks, clinking dishes, fans), so that no
+artefact of synthesis tells a class. They teach; they never count in a score.
 """
 
 # ruff: noqa: PLR2004  (the numbers are the recipes)
