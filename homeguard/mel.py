@@ -49,8 +49,9 @@ def log_power(samples: Float32) -> Float32:
 
 def scale(log_bands: Float32) -> Float32:
     """Clip `log_power` 8 decades under the window's peak and bring it to about -1..1."""
-    floor = log_bands.max() - np.float32(DYNAMIC_RANGE)
-    return (np.maximum(log_bands, floor) + np.float32(4.0)) / np.float32(4.0)
+    floor = np.float32(log_bands.max()) - np.float32(DYNAMIC_RANGE)
+    scaled: Float32 = (np.maximum(log_bands, floor) + np.float32(4.0)) / np.float32(4.0)
+    return scaled
 
 
 @cache
