@@ -1,0 +1,44 @@
+"""How native libraries are started: one thread, no telemetry, no network. Import it before them.
+
+Every module that imports onnxruntime, ctranslate2 or faster_whisper imports this one first: the
+variables below count only when they are set before the libraries load.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import onnxruntime
+
+ENVIRONMENT = {
+    # BLAS and OpenMP threads double the CPU time of the flow without making it faster.
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    # From 1.29 on onnxruntime reports home unless told so before its first import.
+    "ORT_DISABLE_TELEMETRY": "1",
+    # Models come from the manifest; nothing is looked up at run time.
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+
+for _name, _value in ENVIRONMENT.items():
+    os.environ.setdefault(_name, _value)
+
+
+def ort_session(path: Path | str, threads: int = 1) -> onnxruntime.InferenceSession:
+    """An ONNX model on the CPU that uses `threads` threads and sleeps between runs.
+
+    Raises what onnxruntime raises for a missing or broken file.
+    """
+    import onnxruntime  # noqa: PLC0415 - half a second and 45 MiB that not every command needs
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
