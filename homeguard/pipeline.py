@@ -103,6 +103,9 @@ class Room:
             alert = self._tracker.ongoing(step.evidence, decision.room, at)
         elif step.phase is Phase.OFFSET:
             alert = self._tracker.offset(decision.room, at)
+        if step.phase in {Phase.ONSET, Phase.ONGOING}:
+            # A steady alarm sinks into the noise floor: hear it to its end all the same.
+            self._gate.listen_until(decision.end_s + self._config.window.hop_s)
         recording = self._recorder.due(step.phase)
         return Heard(decision, step.phase, (alert,) if alert else (), recording)
 
