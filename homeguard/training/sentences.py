@@ -1,0 +1,149 @@
+"""What the voices of the speech corpus say: written sentences and made-up word sequences.
+
+`phrases/<language>.tsv` holds one pattern a line: category, pattern with {a|b} alternatives, and the
+mark `core` for what every transcriber must know (always in the training split). A pattern with all
+its forms belongs to one split, so that a held-out sentence is no variant of a trained one. Word
+sequences make the decoder learn sounds and not sentences; their words are split likewise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from homeguard.labels import Category
+from homeguard.training.corpus import Split
+
+Language = Literal["ko", "en"]
+LANGUAGES: tuple[Language, ...] = ("ko", "en")
+PHRASES_DIR = Path(__file__).parent / "phrases"
+# Of Debian's packages hunspell-ko and wamerican-small.
+WORD_LISTS: dict[Language, Path] = {
+    "ko": Path("/usr/share/hunspell/ko.dic"),
+    "en": Path("/usr/share/dict/american-english-small"),
+}
+
+_HELD_OUT_PERCENT: dict[Split, range] = {"val": range(10), "test": range(10, 20)}
+_ALTERNATIVES = re.compile(r"\{([^{}]*)\}")
+_DIGIT_NAMES: dict[Language, tuple[str, ...]] = {
+    "ko": ("공", "일", "이", "삼", "사", "오", "육", "칠", "팔", "구"),
+    "en": ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
+}
+_KOREAN_WORD = re.compile(r"[가-힣]{1,5}")
+_ENGLISH_WORD = re.compile(r"[a-z]{2,12}")
+_URGENT: dict[Language, tuple[str, ...]] = {
+    "ko": ("제발", "아", "아이고", "여기요", "빨리", "어떡해", "저기요"),
+    "en": ("please", "oh no", "oh my god", "quick", "hello", "hey", "oh"),
+}
+
+
+class SentenceError(Exception):
+    """A phrase file or a word list cannot be used; the message says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A line to be spoken; `text` keeps digits, `pattern` is the group it was made from."""
+
+    text: str
+    language: Language
+    category: Category
+    split: Split
+    pattern: str
+    is_core: bool = False
+
+
+def spoken(text: str, language: Language) -> str:
+    """`text` with every digit as its name, as people read 119 or 911 out; else as it is."""
+    names = _DIGIT_NAMES[language]
+    glue = "" if language == "ko" else " "
+
+    def name(digits: re.Match[str]) -> str:
+        return glue.join(names[int(digit)] for digit in digits[0])
+
+    return re.sub(r"\d+", name, text)
+
+
+def sentences(language: Language, folder: Path = PHRASES_DIR) -> tuple[Sentence, ...]:
+    """Every form of every pattern of `language`, in file order.
+
+    Raises SentenceError for a malformed line, naming it.
+    """
+    file = folder / f"{language}.tsv"
+    found: dict[str, Sentence] = {}
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        for sentence in _forms(line, language, where=f"{file}:{number}"):
+            found.setdefault(sentence.text, sentence)
+    return tuple(found.values())
+
+
+def urgent_form(sentence: Sentence, rng: np.random.Generator) -> str:
+    """The sentence as somebody in need says it: alone, repeated, or after an outcry."""
+    text, draw = sentence.text, rng.random()
+    if draw < 0.5 or len(text) > 24:
+        return text
+    if draw < 0.75:
+        return " ".join([text] * (3 if len(text) < 6 and rng.random() < 0.4 else 2))
+    return f"{rng.choice(_URGENT[sentence.language])} {text}"
+
+
+@cache
+def words(language: Language, split: Split) -> tuple[str, ...]:
+    """The word list's usable words that belong to `split`; raises SentenceError without a list."""
+    path = WORD_LISTS[language]
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as exc:
+        raise SentenceError(f"{path} is missing: apt install hunspell-ko wamerican-small") from exc
+    pattern = _KOREAN_WORD if language == "ko" else _ENGLISH_WORD
+    candidates = (unicodedata.normalize("NFC", line.partition("/")[0]) for line in lines)
+    return tuple(
+        dict.fromkeys(w for w in candidates if pattern.fullmatch(w) and split_of(w) == split)
+    )
+
+
+def word_sequence(language: Language, split: Split, count: int, rng: np.random.Generator) -> str:
+    """`count` words of the split drawn evenly, joined by spaces."""
+    pool = words(language, split)
+    return " ".join(pool[i] for i in rng.integers(len(pool), size=count))
+
+
+def split_of(group: str) -> Split:
+    """The split a group falls into by its hash: 80 % train, 10 % val, 10 % test."""
+    bucket = int.from_bytes(hashlib.sha256(group.encode()).digest()[:4], "big") % 100
+    for split, buckets in _HELD_OUT_PERCENT.items():
+        if bucket in buckets:
+            return split
+    return "train"
+
+
+def _forms(line: str, language: Language, where: str) -> Iterator[Sentence]:
+    cells = line.split("\t")
+    if len(cells) not in (2, 3) or (len(cells) == 3 and cells[2] != "core"):
+        raise SentenceError(f"{where}: expected category, pattern and optionally 'core'")
+    slug, pattern = cells[0], cells[1]
+    if slug not in list(Category):
+        raise SentenceError(f"{where}: category {slug!r} is unknown")
+    is_core = len(cells) == 3
+    parts = _ALTERNATIVES.split(pattern)
+    choices = [part.split("|") if i % 2 else [part] for i, part in enumerate(parts)]
+    for form in itertools.product(*choices):
+        yield Sentence(
+            text=" ".join("".join(form).split()),
+            language=language,
+            category=Category(slug),
+            split="train" if is_core else split_of(pattern),
+            pattern=pattern,
+            is_core=is_core,
+        )
