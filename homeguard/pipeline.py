@@ -6,10 +6,14 @@ microphones, tests over arrays. Cost grows linearly with the rooms in which the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import logging
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from homeguard.alerting.clip import ClipWriter
 from homeguard.alerting.incident import IncidentTracker
 from homeguard.capture.gate import Gate
 from homeguard.capture.ring import Ring
@@ -20,6 +24,8 @@ from homeguard.voting.features import Extractor
 from homeguard.voting.panel import Panel
 from homeguard.voting.smoothing import Calls, Phase, Smoother, Step
 from homeguard.voting.vote import decide
+
+_log = logging.getLogger(__name__)
 
 At = Callable[[float], datetime]  # stream time of a room -> UTC
 
@@ -108,6 +114,74 @@ class Room:
             self._gate.listen_until(decision.end_s + self._config.window.hop_s)
         recording = self._recorder.due(step.phase)
         return Heard(decision, step.phase, (alert,) if alert else (), recording)
+
+
+class Home:
+    """All rooms of a home, and where their alerts go: stored first, then the clip.
+
+    `submit` puts an alert on disk and into delivery. What the disk refuses is kept and tried again
+    with the next sound; it is never dropped.
+    """
+
+    def __init__(
+        self,
+        rooms: Mapping[str, Room],
+        tracker: IncidentTracker,
+        submit: Callable[[Alert], Alert],
+        clips: ClipWriter,
+    ) -> None:
+        self._rooms = dict(rooms)
+        self._tracker = tracker
+        self._submit = submit
+        self._clips = clips
+        self._refused: deque[Alert] = deque()
+
+    def hear(self, chunk: AudioChunk) -> Iterator[Heard]:
+        """Take the next chunk of any room; alerts are on disk when their window is given."""
+        for heard in self._rooms[chunk.room].hear(chunk):
+            self._deliver(heard)
+            yield heard
+
+    def finish(self, room: str) -> Iterator[Heard]:
+        """A room's sound has ended for good."""
+        for heard in self._rooms[room].finish():
+            self._deliver(heard)
+            yield heard
+
+    def _deliver(self, heard: Heard) -> None:
+        ends = {a.after.id: a for a in heard.alerts if a.change is Change.END}
+        for alert in heard.alerts:
+            if alert.change is not Change.END:
+                self._store(alert)
+        if (recording := heard.recording) is not None:
+            self._keep(recording, ends)
+        for alert in ends.values():
+            self._store(alert)
+        self._retry()
+
+    def _keep(self, recording: Recording, ends: dict[str, Alert]) -> None:
+        """Write the clip; tell of it with the end that is due, or by an update of its own."""
+        identity = recording.incident_id
+        clip = self._clips.write(identity, recording.samples, self._tracker.running_ids())
+        if clip is None:
+            return
+        if (end := ends.get(identity)) is not None:
+            ends[identity] = replace(end, after=replace(end.after, clip=clip))
+        elif incident := self._tracker.running(identity):
+            update = self._tracker.revise(replace(incident, clip=clip))
+            if update is not None:
+                self._store(update)
+
+    def _store(self, alert: Alert) -> None:
+        try:
+            self._submit(alert)
+        except (sqlite3.Error, OSError) as exc:
+            _log.critical("an alert could not be stored and waits in memory: %s", exc)
+            self._refused.append(alert)
+
+    def _retry(self) -> None:
+        for _ in range(len(self._refused)):
+            self._store(self._refused.popleft())
 
 
 class _Recorder:

@@ -104,6 +104,10 @@ class IncidentTracker:
         found = self._open.get(identity)
         return found.incident if found else None
 
+    def running_ids(self) -> tuple[str, ...]:
+        """Ids of all running incidents."""
+        return tuple(self._open)
+
     def _shareable(self, category: Category, began_at: datetime) -> _Open | None:
         for running in self._open.values():
             incident = running.incident
