@@ -117,10 +117,14 @@ class GateConfig(Section):
 
     margin_db: float = Field(6.0, ge=0.0, le=40.0, description="above the noise floor")
     floor_window_s: float = Field(30.0, ge=2.0, description="how far back the floor looks")
-    floor_settle_s: float = Field(5.0, ge=0.0, description="until then the gate stays open")
+    floor_settle_s: float = Field(30.0, ge=0.0, description="until then the gate stays open")
     open_dbfs: float = Field(-25.0, le=0.0, description="always open above this level")
     min_dbfs: float = Field(-75.0, le=0.0, description="never open below this level")
     hold_s: Seconds = Field(1.0, description="stays open after the last active chunk")
+    relisten_s: Seconds = Field(
+        60.0, description="a room that grew louder is heard so often though steady; 0: never"
+    )
+    relisten_for_s: Seconds = Field(7.0, description="and for so long each time")
     vad_mode: Literal[0, 1, 2, 3] = Field(2, description="webrtcvad's aggressiveness")
     speech_probability: Probability = Field(0.5, description="Silero's confirmation")
     speech_gap_s: Seconds = Field(0.4, description="pauses shorter than this join stretches")
