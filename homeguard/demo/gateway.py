@@ -34,7 +34,8 @@ class Fault:
     """How one POST goes wrong.
 
     `hang_s`: seconds until the answer, so that the client gives up first. `accept`: the message
-    is taken all the same. `status` None with `hang_s`: the late answer is a good one.
+    is taken all the same. Without `status`: the late answer is a good one if it was taken, else
+    there is none.
     """
 
     status: int | None = None
@@ -70,7 +71,7 @@ class Gateway:
         self._lost: set[str] = set()
         self.posts = 0
         self.closing = threading.Event()
-        self._server = _Server(("127.0.0.1", port), _handler(self))
+        self._server = _Server(("127.0.0.1", port), self)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="sms-gateway", daemon=True
         )
@@ -155,84 +156,91 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
 
+    def __init__(self, address: tuple[str, int], gateway: Gateway) -> None:
+        self.gateway = gateway
+        super().__init__(address, _Handler)
+
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 as inherited
         """A client that hung up is what time-outs look like from here."""
 
 
-def _handler(gateway: Gateway) -> type[BaseHTTPRequestHandler]:
-    base = f"/2010-04-01/Accounts/{gateway.account_sid}"
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 30
+    server: _Server
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        timeout = 30
-
-        def do_GET(self) -> None:  # noqa: N802 the base class dispatches by this name
-            url = urlsplit(self.path)
-            if not self._allowed():
-                return
-            if url.path == f"{base}.json":
-                self._answer(200, {"sid": gateway.account_sid, "status": "active", "type": "Full"})
-            elif url.path == f"{base}/Messages.json":
-                to = parse_qs(url.query).get("To", [None])[0]
-                found = [m for m in reversed(gateway.messages) if to in (None, m.to)]
-                self._answer(200, _page(gateway, found))
-            else:
-                sid = url.path.removeprefix(f"{base}/Messages/").removesuffix(".json")
-                message = gateway.advance(sid)
-                if message is None:
-                    self._refuse(404, 20404)
-                else:
-                    self._answer(200, _resource(gateway, message))
-
-        def do_POST(self) -> None:  # noqa: N802 the base class dispatches by this name
-            length = min(int(self.headers.get("Content-Length") or 0), _MAX_BODY)
-            body = self.rfile.read(length).decode("utf-8", "replace")
-            form = {key: values[0] for key, values in parse_qs(body).items()}
-            if not self._allowed():
-                return
-            if self.path != f"{base}/Messages.json":
+    def do_GET(self) -> None:
+        gateway, url = self.server.gateway, urlsplit(self.path)
+        if not self._allowed():
+            return
+        if url.path == f"{_base(gateway)}.json":
+            self._answer(200, {"sid": gateway.account_sid, "status": "active", "type": "Full"})
+        elif url.path == f"{_base(gateway)}/Messages.json":
+            to = parse_qs(url.query).get("To", [None])[0]
+            found = [m for m in reversed(gateway.messages) if to in (None, m.to)]
+            self._answer(200, _page(gateway, found))
+        else:
+            sid = url.path.removeprefix(f"{_base(gateway)}/Messages/").removesuffix(".json")
+            message = gateway.advance(sid)
+            if message is None:
                 self._refuse(404, 20404)
-                return
-            fault = gateway.next_fault(form.get("To", ""))
-            message = gateway.take(form) if fault.accept or fault == Fault() else None
-            if fault.hang_s:
-                gateway.closing.wait(fault.hang_s)
-            if fault.status is not None:
-                self._refuse(fault.status, fault.code, fault.retry_after)
             else:
-                self._answer(201, _resource(gateway, message or gateway.take(form)))
+                self._answer(200, _resource(gateway, message))
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 as inherited
-            """Stay quiet: texts and numbers belong in no log."""
+    def do_POST(self) -> None:
+        gateway = self.server.gateway
+        length = min(int(self.headers.get("Content-Length") or 0), _MAX_BODY)
+        body = self.rfile.read(length).decode("utf-8", "replace")
+        form = {key: values[0] for key, values in parse_qs(body).items()}
+        if not self._allowed():
+            return
+        if self.path != f"{_base(gateway)}/Messages.json":
+            self._refuse(404, 20404)
+            return
+        fault = gateway.next_fault(form.get("To", ""))
+        message = gateway.take(form) if fault.accept or fault == Fault() else None
+        if fault.hang_s:
+            gateway.closing.wait(fault.hang_s)
+        if fault.status is not None:
+            self._refuse(fault.status, fault.code, fault.retry_after)
+        elif message is not None:
+            self._answer(201, _resource(gateway, message))
+        else:
+            self.close_connection = True  # hung, took nothing, and says nothing
 
-        def _allowed(self) -> bool:
-            if gateway.authorised(self.headers.get("Authorization")):
-                return True
-            self._refuse(401, 20003)
-            return False
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 as inherited
+        """Stay quiet: texts and numbers belong in no log."""
 
-        def _refuse(self, status: int, code: int | None, retry_after: str | None = None) -> None:
-            if code is None:
-                self._answer(status, {}, retry_after)
-                return
-            text = _MESSAGES.get(code, "Error")
-            more = f"https://www.twilio.com/docs/errors/{code}"
-            document = {"code": code, "message": text, "more_info": more, "status": status}
-            self._answer(status, document, retry_after)
+    def _allowed(self) -> bool:
+        if self.server.gateway.authorised(self.headers.get("Authorization")):
+            return True
+        self._refuse(401, 20003)
+        return False
 
-        def _answer(
-            self, status: int, document: dict[str, Any], retry_after: str | None = None
-        ) -> None:
-            body = json.dumps(document).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            if retry_after is not None:
-                self.send_header("Retry-After", retry_after)
-            self.end_headers()
-            self.wfile.write(body)
+    def _refuse(self, status: int, code: int | None, retry_after: str | None = None) -> None:
+        if code is None:
+            self._answer(status, {}, retry_after)
+            return
+        text = _MESSAGES.get(code, "Error")
+        more = f"https://www.twilio.com/docs/errors/{code}"
+        document = {"code": code, "message": text, "more_info": more, "status": status}
+        self._answer(status, document, retry_after)
 
-    return Handler
+    def _answer(
+        self, status: int, document: dict[str, Any], retry_after: str | None = None
+    ) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        if retry_after is not None:
+            self.send_header("Retry-After", retry_after)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def _base(gateway: Gateway) -> str:
+    return f"/2010-04-01/Accounts/{gateway.account_sid}"
 
 
 def _resource(gateway: Gateway, message: ReceivedSms) -> dict[str, Any]:
@@ -258,12 +266,12 @@ def _resource(gateway: Gateway, message: ReceivedSms) -> dict[str, Any]:
         "status": message.status,
         "subresource_uris": {},
         "to": message.to,
-        "uri": f"/2010-04-01/Accounts/{gateway.account_sid}/Messages/{message.sid}.json",
+        "uri": f"{_base(gateway)}/Messages/{message.sid}.json",
     }
 
 
 def _page(gateway: Gateway, messages: list[ReceivedSms]) -> dict[str, Any]:
-    uri = f"/2010-04-01/Accounts/{gateway.account_sid}/Messages.json"
+    uri = f"{_base(gateway)}/Messages.json"
     return {
         "messages": [_resource(gateway, message) for message in messages],
         "page": 0,

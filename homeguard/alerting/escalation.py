@@ -1,0 +1,143 @@
+"""Who is told what, and when: pure, from an alert and the contacts to deliveries with due times.
+
+A first call goes down the list of contacts until somebody acknowledges; repeats go to everybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from homeguard.config import Config, ConfigError, ContactConfig, EscalationConfig, parse_hours
+from homeguard.domain import Alert, Change, Contact, Incident, IncidentState
+
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+class Kind(StrEnum):
+    """What a delivery is for, which decides what makes it superfluous."""
+
+    FIRST = "first"  # the first call of one contact for one incident
+    REPEAT = "repeat"  # again, because nobody acknowledged
+    NOTICE = "notice"  # a change that must arrive, whoever acknowledged
+
+
+# The end of a sound is no all-clear: whoever screamed may be lying there. So the end stops the
+# repeats, while each contact is still called once until somebody acknowledges.
+CANCELLED_BY_END = (Kind.REPEAT,)
+CANCELLED_BY_ACKNOWLEDGEMENT = (Kind.FIRST, Kind.REPEAT)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message to be: which channel, to whom (None: a channel without recipients), from when."""
+
+    channel: str
+    recipient: Contact | None
+    kind: Kind
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Plans deliveries: one on each of `broadcast`, and one a contact on each of `personal`.
+
+    `zone` is the home's timezone, None the system's.
+    """
+
+    contacts: tuple[ContactConfig, ...]
+    escalation: EscalationConfig
+    zone: ZoneInfo | None
+    broadcast: tuple[str, ...] = ("mqtt",)
+    personal: tuple[str, ...] = ("sms",)
+
+    @classmethod
+    def of(cls, config: Config) -> Planner:
+        """The planner of a configuration: its contacts and the channels it enables."""
+        return cls(
+            contacts=config.alerts.contacts,
+            escalation=config.alerts.escalation,
+            zone=home_zone(config.home.timezone),
+            broadcast=("mqtt",) if config.mqtt.enabled else (),
+            personal=("sms",) if config.sms.enabled else (),
+        )
+
+    def plan(self, alert: Alert, now: datetime, told: Collection[str] = ()) -> tuple[Delivery, ...]:
+        """Deliveries of an alert, those due now first.
+
+        `told`: addresses that have heard of this incident. They alone learn of its changes.
+        """
+        notices = [Delivery(name, None, Kind.NOTICE, now) for name in self.broadcast]
+        if alert.after.state is IncidentState.TEST:
+            return (*notices, *self._notices(self.contacts, now))
+        if alert.change is Change.NEW:
+            return (*notices, *self._calls(now))
+        if alert.change is Change.END or _matters(alert):
+            by = alert.after.acknowledged_by if _just_acknowledged(alert) else None
+            others = [c for c in self.contacts if c.phone in told and c.name != by]
+            return (*notices, *self._notices(others, now))
+        return tuple(notices)
+
+    def on_duty(self, now: datetime) -> tuple[ContactConfig, ...]:
+        """The contacts on duty, in order; all of them when nobody is."""
+        local = now.astimezone(self.zone)
+        return tuple(c for c in self.contacts if _is_on_duty(c, local)) or self.contacts
+
+    def _calls(self, now: datetime) -> list[Delivery]:
+        times = self.escalation
+        calls = []
+        for place, contact in enumerate(self.on_duty(now)):
+            after_s = (0.0, times.next_after_s)[place] if place < 2 else times.all_after_s  # noqa: PLR2004 the third on wait for all_after_s
+            calls.extend(self._to(contact, Kind.FIRST, now + timedelta(seconds=after_s)))
+        after_s = times.all_after_s + times.repeat_every_s
+        while after_s <= times.repeat_for_s:
+            for contact in self.on_duty(now):
+                calls.extend(self._to(contact, Kind.REPEAT, now + timedelta(seconds=after_s)))
+            after_s += times.repeat_every_s
+        return calls
+
+    def _notices(self, contacts: Collection[ContactConfig], now: datetime) -> list[Delivery]:
+        return [row for contact in contacts for row in self._to(contact, Kind.NOTICE, now)]
+
+    def _to(self, contact: ContactConfig, kind: Kind, due_at: datetime) -> list[Delivery]:
+        recipient = Contact(contact.name, contact.phone, contact.language)
+        return [Delivery(channel, recipient, kind, due_at) for channel in self.personal]
+
+
+def home_zone(name: str) -> ZoneInfo | None:
+    """The timezone of an IANA name; None, the system's, when empty. Raises ConfigError."""
+    if not name:
+        return None
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
+        fault = f"home.timezone: {name!r} is no IANA timezone; write it like Asia/Seoul"
+        source = "config"
+        raise ConfigError(source, [fault]) from exc
+
+
+def _is_on_duty(contact: ContactConfig, local: datetime) -> bool:
+    """A shift over midnight belongs to the day on which it begins."""
+    start, end = parse_hours(contact.hours)
+    today, yesterday = _DAYS[local.weekday()], _DAYS[local.weekday() - 1]
+    now = local.time().replace(tzinfo=None)
+    if start < end:
+        return today in contact.days and start <= now < end
+    return (today in contact.days and now >= start) or (yesterday in contact.days and now < end)
+
+
+def _matters(alert: Alert) -> bool:
+    """Whether an update is worth an SMS: acknowledged, another category, another room."""
+    return _just_acknowledged(alert) or _what(alert.before) != _what(alert.after)
+
+
+def _just_acknowledged(alert: Alert) -> bool:
+    before = alert.before.acknowledged_by if alert.before else None
+    return before is None and alert.after.acknowledged_by is not None
+
+
+def _what(incident: Incident | None) -> tuple[str, str] | None:
+    return (incident.category, incident.room) if incident else None

@@ -1,0 +1,116 @@
+"""What an SMS says: what, where, when first, in one segment where it can be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from homeguard.alerting.escalation import home_zone
+from homeguard.config import Config
+from homeguard.domain import Alert, Change, Contact, Incident, IncidentState, Reason
+
+UCS2_SEGMENT = 70
+GSM7_SEGMENT = 160
+_TAG_LETTERS = 4  # of the incident's id: enough to tell copies from news
+_OLD = timedelta(hours=12)  # a time of day alone would be read as today's
+
+# 3GPP TS 23.038: the basic table, and the characters that cost two places.
+_GSM7 = frozenset(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡"
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+_GSM7_TWO = frozenset("^{}\\[~]|€")
+
+_HEADS = {
+    "new": {"ko": "긴급", "en": "EMERGENCY"},
+    "unconfirmed": {"ko": "긴급·미확인", "en": "EMERGENCY (unconfirmed)"},
+    "update": {"ko": "변경", "en": "UPDATE"},
+    "acknowledged": {"ko": "확인됨", "en": "TAKEN CARE OF"},
+    "end": {"ko": "소리 그침", "en": "SOUND ENDED"},
+    "test": {"ko": "시험", "en": "TEST"},
+}
+_LATE = {"ko": "지연", "en": "LATE"}
+
+Link = Callable[[Alert, Contact], str | None]
+
+
+class Texter:
+    """Writes the text for one contact; `link` gives the address to hear and acknowledge, or None.
+
+    Parts that do not fit the first segment are left out, least important first: the home's name,
+    then the tag that tells copies apart, then the room's end. The link always comes, last.
+    """
+
+    def __init__(self, config: Config, link: Link | None = None) -> None:
+        self._home = config.home
+        self._zone = home_zone(config.home.timezone)
+        self._rooms = {room.name: room.label or room.name for room in config.rooms}
+        self._link = link
+
+    def __call__(self, alert: Alert, contact: Contact) -> str:
+        """The text of an alert in the contact's language."""
+        language = contact.language if contact.language == "ko" else "en"
+        incident = alert.after
+        head = _head(alert, language)
+        what = incident.category.name_in(language)
+        room = self._rooms.get(incident.room, incident.room)
+        when = self._when(incident, alert, language)
+        by = incident.acknowledged_by if _kind(alert) == "acknowledged" else None
+        tag = f"#{incident.id[:_TAG_LETTERS]}"
+        link = self._link(alert, contact) if self._link else None
+        text = _fit(f"[{head}] {what}", room, when, (by or "", tag, self._home.name))
+        return f"{text} {link}" if link else text
+
+    def _when(self, incident: Incident, alert: Alert, language: str) -> str:
+        at = incident.raised_at.astimezone(self._zone)
+        latest = incident.updated_at.astimezone(self._zone)
+        if alert.late or latest - at > _OLD:
+            return _date(at, language) + f" {at:%H:%M}"
+        return f"{at:%H:%M}"
+
+
+def segments(text: str) -> int:
+    """How many SMS a text takes: GSM 7 bit where every character is in it, UCS-2 else."""
+    if all(c in _GSM7 or c in _GSM7_TWO for c in text):
+        length, one, more = _length(text), GSM7_SEGMENT, GSM7_SEGMENT - 7
+    else:
+        length, one, more = len(text.encode("utf-16-be")) // 2, UCS2_SEGMENT, UCS2_SEGMENT - 3
+    return 1 if length <= one else -(-length // more)
+
+
+def _fit(what: str, room: str, when: str, extras: tuple[str, ...]) -> str:
+    """Category, room and time, with as many extras as one segment holds, first come first."""
+    while len(room) > 1 and segments(f"{what} {room} {when}") > 1:
+        room = room[:-1]
+    text = f"{what} {room} {when}"
+    for extra in extras:
+        if extra and segments(f"{text} {extra}") == 1:
+            text = f"{text} {extra}"
+    return text
+
+
+def _head(alert: Alert, language: str) -> str:
+    head = _HEADS[_kind(alert)][language]
+    if not alert.late:
+        return head
+    return f"{head}·{_LATE['ko']}" if language == "ko" else f"{head}, {_LATE['en']}"
+
+
+def _kind(alert: Alert) -> str:
+    after, before = alert.after, alert.before
+    if after.state is IncidentState.TEST:
+        return "test"
+    if alert.change is Change.END:
+        return "end"
+    if alert.change is Change.NEW:
+        return "unconfirmed" if after.reason is Reason.UNCONFIRMED else "new"
+    taken = after.acknowledged_by is not None
+    return "acknowledged" if taken and (not before or not before.acknowledged_by) else "update"
+
+
+def _date(at: datetime, language: str) -> str:
+    return f"{at.month}/{at.day}" if language == "ko" else f"{at:%d %b}"
+
+
+def _length(text: str) -> int:
+    return sum(2 if c in _GSM7_TWO else 1 for c in text)

@@ -1,0 +1,95 @@
+"""Alerts on MQTT: emergency, event, events and, where shared so, the clip."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+from homeguard.alerting.mqtt_link import Message, MqttLink
+from homeguard.alerting.schema import EventWriter
+from homeguard.config import ClipsConfig
+from homeguard.domain import (
+    Alert,
+    Change,
+    Contact,
+    DeliveryState,
+    Incident,
+    IncidentState,
+    Receipt,
+)
+
+_log = logging.getLogger(__name__)
+
+
+class MqttChannel:
+    """The alert channel on a link; called by one thread."""
+
+    name = "mqtt"
+
+    def __init__(self, link: MqttLink, events: EventWriter, clips: ClipsConfig) -> None:
+        self._link = link
+        self._events = events
+        self._clips = clips
+        self._open: dict[str, str] = {}  # running incident -> the room that names the place
+        self._shared: dict[str, str] = {}  # incident -> SHA-256 of the clip that was published
+
+    def send(self, alert: Alert, recipient: Contact | None) -> Receipt:
+        """Publish one alert; DELIVERED when the broker has acknowledged all of it."""
+        del recipient  # everyone who subscribes
+        after = alert.after
+        key = f"{after.id}/{alert.change}/{after.state}/{after.updated_at.isoformat()}"
+        clip = self._clip(after)
+        self._link.deliver(key, [*self._states(alert), *self._event(alert), *clip])
+        if clip and after.clip:
+            self._shared[after.id] = after.clip.sha256
+        if alert.change is Change.END:
+            self._shared.pop(after.id, None)
+        return Receipt(DeliveryState.DELIVERED)
+
+    def poll(self, reference: str) -> Receipt:
+        """Nothing is ever left to ask for."""
+        return Receipt(DeliveryState.DELIVERED, reference)
+
+    def _states(self, alert: Alert) -> list[Message]:
+        """The emergency topics that this alert changes; a test changes none."""
+        after = alert.after
+        if after.state is IncidentState.TEST:
+            return []
+        rooms = {after.room, self._open.get(after.id, after.room)}
+        if after.ended_at is None:
+            self._open[after.id] = after.room
+        else:
+            self._open.pop(after.id, None)
+        on = set(self._open.values())
+        return [self._link.emergency_message(room, on=room in on) for room in sorted(rooms)]
+
+    def _event(self, alert: Alert) -> list[Message]:
+        after, before = alert.after, alert.before
+        events = Message(self._link.topic("events"), self._events.event(alert))
+        known = before is not None and before.category is after.category
+        if after.state is IncidentState.TEST or alert.change is Change.END or known:
+            return [events]
+        payload = {"event_type": after.category.value, "id": after.id, "late": alert.late}
+        return [Message(self._link.topic(after.room, "event"), json.dumps(payload)), events]
+
+    def _clip(self, incident: Incident) -> list[Message]:
+        """The recording, once for every version of it; none where it is gone already."""
+        clip = incident.clip
+        if clip is None or self._clips.share != "mqtt":
+            return []
+        if self._shared.get(incident.id) == clip.sha256:
+            return []
+        try:
+            sound = clip.path.read_bytes()
+        except OSError as exc:
+            _log.warning("clip of incident %s cannot be read: %s", incident.id, exc)
+            return []
+        return [
+            Message(
+                self._events.clip_topic(incident),
+                sound,
+                media_type=clip.media_type,
+                expiry_s=int(self._clips.keep_days * 86_400),
+                correlation=incident.id.encode(),
+            )
+        ]

@@ -1,0 +1,121 @@
+"""What the rows of the outbox hold, as types: incidents, alerts and what became of messages."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pydantic import TypeAdapter
+
+from homeguard.alerting.escalation import Kind
+from homeguard.domain import Alert, Change, Contact, DeliveryState, Incident
+
+CLAIMED = "claimed"  # between PENDING and what became of it; only a crash leaves one behind
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A claimed row: one alert for one recipient, `attempts` counting this one."""
+
+    id: int
+    alert: Alert
+    recipient: Contact | None
+    kind: Kind
+    created_at: datetime
+    due_at: datetime
+    attempts: int
+    polls: int = 0
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRecord:
+    """What became of one message."""
+
+    channel: str
+    recipient: Contact | None
+    kind: Kind
+    change: Change
+    state: DeliveryState
+    due_at: datetime
+    attempts: int
+    sent_at: datetime | None
+    finished_at: datetime | None
+    reference: str | None
+    error: str | None
+    code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentRecord:
+    """An incident with its messages, in the order in which they were planned."""
+
+    incident: Incident
+    acknowledged_at: datetime | None
+    deliveries: tuple[DeliveryRecord, ...]
+
+
+_INCIDENT: TypeAdapter[Incident] = TypeAdapter(Incident)
+_RECORD: TypeAdapter[IncidentRecord] = TypeAdapter(IncidentRecord)
+
+
+def incident_to_json(incident: Incident) -> str:
+    """An incident as the database keeps it."""
+    return _INCIDENT.dump_json(incident).decode()
+
+
+def incident_of(text: str) -> Incident:
+    """An incident from what the database keeps."""
+    return _INCIDENT.validate_json(text)
+
+
+def record_to_json(record: IncidentRecord) -> str:
+    """A record as one line of JSON, for export."""
+    return _RECORD.dump_json(record).decode()
+
+
+def parcel(row: sqlite3.Row, alert: sqlite3.Row) -> Parcel:
+    """A claimed or accepted row of deliveries with its row of alerts."""
+    before = incident_of(alert["before"]) if alert["before"] else None
+    return Parcel(
+        id=row["id"],
+        alert=Alert(Change(alert["change"]), before, incident_of(alert["after"])),
+        recipient=_recipient(row),
+        kind=Kind(row["kind"]),
+        created_at=datetime.fromtimestamp(row["created_at"], UTC),
+        due_at=datetime.fromtimestamp(row["due_at"], UTC),
+        attempts=row["attempts"],
+        polls=row["polls"],
+        reference=row["reference"],
+    )
+
+
+def _recipient(row: sqlite3.Row) -> Contact | None:
+    if row["address"] is None:
+        return None
+    return Contact(row["name"], row["address"], row["language"])
+
+
+def delivery_record(row: sqlite3.Row) -> DeliveryRecord:
+    """A row of deliveries with the `change` of its alert."""
+    state = row["state"]
+    return DeliveryRecord(
+        channel=row["channel"],
+        recipient=_recipient(row),
+        kind=Kind(row["kind"]),
+        change=Change(row["change"]),
+        state=DeliveryState.PENDING if state == CLAIMED else DeliveryState(state),
+        due_at=datetime.fromtimestamp(row["due_at"], UTC),
+        attempts=row["attempts"],
+        sent_at=utc(row["sent_at"]),
+        finished_at=utc(row["finished_at"]),
+        reference=row["reference"],
+        error=row["error"],
+        code=row["code"],
+    )
+
+
+def utc(epoch: float | None) -> datetime | None:
+    """A time from seconds since the epoch."""
+    return None if epoch is None else datetime.fromtimestamp(epoch, UTC)
