@@ -2,8 +2,8 @@
 
 Set 170, "위급상황 음성/음향": `Training/` and `Validation/`, each with `[라벨]N.<class>/` (JSON)
 and `[원천]N.<class>_K/` (WAV). Names may be NFD-normalised. The appliance classes come from the
-noise set "소음 환경 음성인식 데이터"; of its folders only the recordings are read, whole and without
-text.
+noise set "소음 환경 음성인식 데이터"; of its folders only the recordings are read, whole and
+without text.
 
 `Validation/` becomes the test split; of `Training/` a small share, chosen by each recording's
 name, becomes val (the University of Seoul system: 65,848 train, 666 validation, 12,102 test).
