@@ -25,15 +25,15 @@ FLOOR = 1e-10  # power of digital silence
 Float32 = NDArray[np.float32]
 
 
-def log_mel(samples: Float32) -> Float32:
+def log_mel(samples: Float32, n_mels: int = N_MELS) -> Float32:
     """Log-mel spectrogram as Whisper takes it.
 
-    Takes mono float32 samples at 16 kHz, shape (n,), n > 200. Gives float32 (80, n // 160).
+    Takes mono float32 samples at 16 kHz, shape (n,), n > 200. Gives float32 (n_mels, n // 160).
     """
-    return scale(log_power(samples))
+    return scale(log_power(samples, n_mels))
 
 
-def log_power(samples: Float32) -> Float32:
+def log_power(samples: Float32, n_mels: int = N_MELS) -> Float32:
     """log10 of the mel power of every frame, before any scaling that depends on the window.
 
     Frame k is centred on sample 160 k; the edges are reflected. Shapes as in `log_mel`.
@@ -42,7 +42,7 @@ def log_power(samples: Float32) -> Float32:
     frames = sliding_window_view(padded, N_FFT)[::HOP_LENGTH][: len(samples) // HOP_LENGTH]
     spectrum = np.fft.rfft(frames * _hann(), axis=1)
     power = np.square(spectrum.real) + np.square(spectrum.imag)
-    bands: Float32 = mel_filterbank() @ power.T.astype(np.float32)
+    bands: Float32 = mel_filterbank(n_mels) @ power.T.astype(np.float32)
     logarithm: Float32 = np.log10(np.maximum(bands, np.float32(FLOOR)))
     return logarithm
 
@@ -55,10 +55,10 @@ def scale(log_bands: Float32) -> Float32:
 
 
 @cache
-def mel_filterbank() -> Float32:
-    """Triangular Slaney filters, area-normalised, 0 to 8 kHz; shape (80, 201), read-only."""
+def mel_filterbank(n_mels: int = N_MELS) -> Float32:
+    """Triangular Slaney filters, area-normalised, 0 to 8 kHz; shape (n_mels, 201), read-only."""
     fft_hz = np.linspace(0.0, SAMPLE_RATE / 2, N_FFT // 2 + 1)
-    edges_hz = band_edges_hz()
+    edges_hz = band_edges_hz(n_mels)
     rising = (fft_hz - edges_hz[:-2, None]) / np.diff(edges_hz)[:-1, None]
     falling = (edges_hz[2:, None] - fft_hz) / np.diff(edges_hz)[1:, None]
     triangles = np.maximum(0.0, np.minimum(rising, falling))
@@ -67,9 +67,9 @@ def mel_filterbank() -> Float32:
     return bank
 
 
-def band_edges_hz() -> NDArray[np.float64]:
-    """The N_MELS + 2 edges of the bands in Hz; band b spans edges b to b + 2, centred on b + 1."""
-    return _mel_to_hz(np.linspace(0.0, _hz_to_mel(SAMPLE_RATE / 2), N_MELS + 2))
+def band_edges_hz(n_mels: int = N_MELS) -> NDArray[np.float64]:
+    """The n_mels + 2 edges of the bands in Hz; band b spans edges b to b + 2, centred on b + 1."""
+    return _mel_to_hz(np.linspace(0.0, _hz_to_mel(SAMPLE_RATE / 2), n_mels + 2))
 
 
 # Slaney's scale: linear to 1 kHz (15 mel), logarithmic above it.

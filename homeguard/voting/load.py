@@ -1,0 +1,164 @@
+"""From configuration and registry to an extractor and a panel; what is missing is said, not raised.
+
+The voters keep the Protocol of `homeguard.domain.Voter`, so the panel does not know what they are.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+
+from homeguard.config import Config
+from homeguard.domain import Features, HomeGuardError, ModelError, Voter, VoteReason, Window
+from homeguard.mel import SAMPLE_RATE
+from homeguard.voting.cnn import CnnVoter
+from homeguard.voting.encoder import EncoderVoter
+from homeguard.voting.features import Extractor
+from homeguard.voting.lexicon import Lexicon
+from homeguard.voting.panel import Absent, Panel
+from homeguard.voting.registry import Kind, Model, ModelSet, Registry
+from homeguard.voting.seat import Build
+from homeguard.voting.sound import SoundJudge, Thresholds
+from homeguard.voting.text_classifier import TextClassifier
+from homeguard.voting.transcript import TranscriptVoter
+from homeguard.voting.whisper import Whisper
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Voting:
+    """Everything between a window and its votes.
+
+    `missing`: a line for people about every voter that had to stay out. `models`: the names of the
+    models in use, by role (whisper, head, cnn, text, transcriber).
+    """
+
+    extractor: Extractor
+    panel: Panel
+    missing: tuple[str, ...]
+    models: dict[str, str]
+
+
+def load_panel(config: Config, registry: Registry) -> Voting:
+    """Verify, load and warm up the models that the configuration names.
+
+    A voter whose model is missing, altered or unusable gets a seat-holder that abstains with
+    MISSING; only an unknown `voters.set` raises ModelError.
+    """
+    return _Loader(config, registry).load()
+
+
+class _Loader:
+    def __init__(self, config: Config, registry: Registry) -> None:
+        self._config = config
+        self._registry = registry
+        self._threads = config.node.threads
+        self._set: ModelSet = registry.choose(config.voters.set)
+        self._models: dict[str, str] = {}
+        self._missing: list[str] = []
+        self._whisper: Whisper | None = None
+
+    def load(self) -> Voting:
+        self._whisper = self._shared_whisper()
+        extractor = Extractor(self._whisper)
+        silence = extractor.extract(_silence(self._config))
+        recipes: dict[str, Build] = {
+            "encoder": self._encoder,
+            "transcript": self._transcript,
+            "cnn": self._cnn,
+        }
+        voters, builds = [], {}
+        for name, build in recipes.items():
+            voter = self._seat(name, build, silence)
+            voters.append(voter)
+            if not isinstance(voter, Absent):
+                builds[name] = build
+        panel = Panel(voters, self._config, builds)
+        return Voting(extractor, panel, tuple(self._missing), dict(self._models))
+
+    def _seat(self, name: str, build: Build, silence: Features) -> Voter:
+        if not getattr(self._config.voters, name).enabled:
+            return Absent(name, VoteReason.UNSURE, "switched off in the configuration")
+        try:
+            voter = build()
+            voter.vote(silence)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the others vote
+            ours = isinstance(exc, HomeGuardError)
+            detail = str(exc) if ours else f"cannot judge a silent window: {exc!r}"
+            self._missing.append(f"{name}: {detail}")
+            _log.warning("voter is missing", extra={"voter": name, "detail": detail})
+            return Absent(name, VoteReason.MISSING, detail)
+        return voter
+
+    def _shared_whisper(self) -> Whisper | None:
+        """The Whisper of the set, which the head needs; None where it is not to be had."""
+        if not self._set.whisper:
+            return None
+        try:
+            return Whisper(self._model("whisper", self._set.whisper).directory, self._threads)
+        except ModelError as exc:
+            self._missing.append(str(exc))
+            return None
+
+    def _encoder(self) -> Voter:
+        if self._whisper is None:
+            message = "the Whisper whose encoding its head reads is not loaded"
+            raise ModelError(message)
+        model = self._model("head", self._config.voters.encoder.model or self._set.head)
+        return EncoderVoter(model.file(".onnx"), self._judge("encoder", model), self._threads)
+
+    def _cnn(self) -> Voter:
+        model = self._model("cnn", self._config.voters.cnn.model or self._set.cnn)
+        return CnnVoter(model.file(".onnx"), self._judge("cnn", model), self._threads)
+
+    def _transcript(self) -> Voter:
+        name = self._config.voters.transcript.model or self._set.whisper
+        shared = name == self._set.whisper
+        whisper = self._whisper if shared else self._transcriber(name)
+        if whisper is None:
+            message = "the Whisper that writes down speech is not loaded"
+            raise ModelError(message)
+        self._models["transcriber"] = name
+        return TranscriptVoter(
+            whisper,
+            Lexicon.load(self._config.voters.transcript.extra_phrases),
+            self._text(),
+            self._config.voters.transcript,
+            self._config.window,
+            shares_encoding=shared,
+        )
+
+    def _transcriber(self, name: str) -> Whisper:
+        return Whisper(self._registry.verified(name, "whisper").directory, self._threads)
+
+    def _text(self) -> TextClassifier | None:
+        if not self._set.text:
+            return None
+        try:
+            model = self._model("text", self._set.text)
+            return TextClassifier.load(model.file(".json"))
+        except ModelError as exc:
+            self._missing.append(f"transcript: judges by its lexicon alone: {exc}")
+            return None
+
+    def _judge(self, voter: str, model: Model) -> SoundJudge:
+        thresholds = Thresholds.choose(
+            getattr(self._config.voters, voter), self._config.decision, model.entry
+        )
+        return SoundJudge(voter, model.entry.calibration, thresholds)
+
+    def _model(self, kind: Kind, name: str) -> Model:
+        if not name:
+            message = f"the set of models names no {kind}"
+            raise ModelError(message)
+        model = self._registry.verified(name, kind)
+        self._models[kind] = name
+        return model
+
+
+def _silence(config: Config) -> Window:
+    samples = np.zeros(round(config.window.length_s * SAMPLE_RATE), np.float32)
+    return Window("", 0.0, config.window.length_s, samples, active=False)
