@@ -12,7 +12,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +65,7 @@ def _mosquitto_at(binary: str, directory: Path) -> Iterator[Broker]:
         with log.open("wb") as out:
             process = subprocess.Popen([binary, "-c", str(conf)], stderr=out)  # noqa: S603 - as found
         try:
-            if _answers(port, lambda running=process: running.poll() is None):
+            if _answers(port, process):
                 yield Broker("mosquitto", port, "5")
                 return
         finally:
@@ -96,18 +96,19 @@ def _amqtt() -> Iterator[Broker]:
     port = _free_port()
     anyone = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
     listen = {"default": {"type": "tcp", "bind": f"{HOST}:{port}"}}
-    stop = threading.Event()
+    started, stop = threading.Event(), threading.Event()
 
     async def serve() -> None:
         broker = Amqtt({"listeners": listen, "plugins": anyone})
         await broker.start()
+        started.set()
         await asyncio.to_thread(stop.wait)
         await broker.shutdown()
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),), name="broker", daemon=True)
     thread.start()
     try:
-        if not _answers(port, thread.is_alive):
+        if not started.wait(_START_S):
             message = f"the embedded broker does not start on {HOST}:{port}"
             raise HomeGuardError(message)
         yield Broker("amqtt", port, "3.1.1")
@@ -121,10 +122,10 @@ def _free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def _answers(port: int, alive: Callable[[], bool]) -> bool:
-    """Whether something listens on the port before its patience, or its owner, ends."""
+def _answers(port: int, process: subprocess.Popen[bytes]) -> bool:
+    """Whether the process listens on the port before it ends, or patience does."""
     deadline = time.monotonic() + _START_S
-    while alive() and time.monotonic() < deadline:
+    while process.poll() is None and time.monotonic() < deadline:
         with suppress(OSError), socket.create_connection((HOST, port), timeout=1.0):
             return True
         time.sleep(0.02)

@@ -38,11 +38,14 @@ def subscribed(broker: Broker, topic: str) -> Iterator[queue.SimpleQueue[Message
     arrived: queue.SimpleQueue[Message] = queue.SimpleQueue()
     ready = threading.Event()
 
+    def on_connect(*_: object) -> None:
+        client.subscribe(topic, qos=1)
+
     def on_message(_client: object, _data: object, message: mqtt.MQTTMessage) -> None:
         text = message.payload.decode("utf-8", errors="replace")
         arrived.put(Message(datetime.now(UTC), message.topic, text))
 
-    client.on_connect = lambda *_: client.subscribe(topic, qos=1)
+    client.on_connect = on_connect
     client.on_subscribe = lambda *_: ready.set()
     client.on_message = on_message
     try:
