@@ -53,6 +53,11 @@ class Inbox:
             self._closed = True
             self._changed.notify_all()
 
+    def is_empty(self, room: str) -> bool:
+        """Whether nothing of the room waits."""
+        with self._changed:
+            return self._held[room] == 0
+
     def dropped(self, room: str) -> int:
         """How many chunks of the room were lost so far."""
         with self._changed:

@@ -1,0 +1,278 @@
+"""The daemon: start order, the loop that judges, supervision, and the stop in reverse.
+
+Threads: one a room for capture, this one for judging, one a voter, one a channel, paho's own.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from homeguard.alerting.clip import ClipWriter
+from homeguard.alerting.dispatch import Dispatcher
+from homeguard.alerting.escalation import Planner
+from homeguard.alerting.incident import IncidentTracker
+from homeguard.alerting.message import Texter
+from homeguard.alerting.mqtt import MqttChannel
+from homeguard.alerting.mqtt_link import Command, MqttLink
+from homeguard.alerting.outbox import Outbox
+from homeguard.alerting.schema import EventWriter
+from homeguard.alerting.sms import SmsChannel
+from homeguard.capture.inbox import Inbox
+from homeguard.config import Config, Secrets
+from homeguard.domain import (
+    Alert,
+    AlertChannel,
+    Change,
+    HomeGuardError,
+    IncidentState,
+    ModelError,
+)
+from homeguard.listening import Listener
+from homeguard.notify import Notifier
+from homeguard.pipeline import Heard, Home, Room
+from homeguard.voting.load import Voting, load_panel
+from homeguard.voting.registry import Registry
+
+INBOX_CHUNKS = 300  # a room may lag about 29 s behind before it loses sound
+TICK_S = 1.0
+PRUNE_EVERY_S = 3600.0
+DRAIN_S = 4.0  # systemd is promised an end within 5 s
+
+_log = logging.getLogger(__name__)
+
+
+def utc_now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+def run(
+    config: Config, secrets: Secrets | None = None, stop: threading.Event | None = None
+) -> None:
+    """Listen until SIGTERM or SIGINT, until `stop` is set, or until every recording has ended.
+
+    Raises HomeGuardError where the daemon cannot do its job at all: no voter, a second daemon on
+    the same state directory, a database that cannot be opened.
+    """
+    stop = stop or threading.Event()
+    with ExitStack() as stack:
+        stack.enter_context(_signals(stop))
+        daemon = Daemon(config, secrets or Secrets.load(), stack)
+        daemon.run(stop)
+
+
+class Daemon:
+    """Everything that lives as long as the daemon; `stack` ends it in reverse order."""
+
+    def __init__(
+        self,
+        config: Config,
+        secrets: Secrets,
+        stack: ExitStack,
+        *,
+        now: Callable[[], datetime] = utc_now,
+        notifier: Notifier | None = None,
+    ) -> None:
+        self._config = config
+        self._now = now
+        self._notifier = notifier or Notifier()
+        self._on_decision: list[Callable[[Heard], None]] = []
+        state_dir = config.node.state_dir
+        self._outbox = Outbox(state_dir, now)
+        stack.callback(self._outbox.close)
+        self._link = self._open_link(secrets, stack)
+        self._dispatcher = Dispatcher(
+            self._outbox, Planner.of(config), self._channels(secrets), config.alerts, now
+        )
+        self._dispatcher.start()
+        stack.callback(self._dispatcher.stop, DRAIN_S)
+        self._end_what_a_restart_left()
+        self._voting = self._load_voting()
+        stack.callback(self._voting.panel.close)
+        self._clips = ClipWriter(config.clips, state_dir / "clips")
+        self._tracker = IncidentTracker(config.decision, config.alerts)
+        self._home = Home(self._rooms(), self._tracker, self._dispatcher.submit, self._clips)
+        self._inbox = Inbox(INBOX_CHUNKS)
+        self._listeners = [Listener(r, self._inbox, config.health) for r in config.rooms]
+        stack.callback(self._stop_listening)
+
+    def run(self, stop: threading.Event) -> None:
+        """Judge sound until `stop` or the end of all recordings."""
+        for listener in self._listeners:
+            listener.start()
+        self._notifier.ready(self._summary())
+        _log.info("listening", extra={"rooms": [r.name for r in self._config.rooms]})
+        tick_at = prune_at = time.monotonic()
+        while not stop.is_set():
+            chunk = self._inbox.get(TICK_S / 2)
+            if chunk is not None:
+                self._listener(chunk.room).heard(chunk)
+                self._take(self._home.hear(chunk))
+            ended = self._finish_ended()
+            if time.monotonic() >= tick_at:
+                tick_at = time.monotonic() + TICK_S
+                self._tick()
+            if time.monotonic() >= prune_at:
+                prune_at = time.monotonic() + PRUNE_EVERY_S
+                self._clips.prune(self._tracker.running_ids())
+            if ended:
+                break
+        self._notifier.stopping()
+        _log.info("stopping")
+
+    def watch(self, on_decision: Callable[[Heard], None]) -> None:
+        """Call `on_decision` with everything heard, in the judging thread."""
+        self._on_decision.append(on_decision)
+
+    def _take(self, heard: Iterator[Heard]) -> None:
+        for each in heard:
+            # Only a decision on fresh sound shows that the whole chain works.
+            self._notifier.alive()
+            for told in self._on_decision:
+                told(each)
+            for alert in each.alerts:
+                _log.info("incident", extra=_facts(alert))
+
+    def _finish_ended(self) -> bool:
+        """Finish rooms whose recording has been judged to its end; whether all have ended."""
+        for listener in self._listeners:
+            if listener.ended and not listener.finished and self._inbox.is_empty(listener.name):
+                listener.finished = True
+                self._take(self._home.finish(listener.name))
+        return all(listener.finished for listener in self._listeners)
+
+    def _tick(self) -> None:
+        self._voting.panel.tend()
+        hearing = False
+        for listener in self._listeners:
+            hearing |= listener.audible
+            listener.report(self._link, voters_down=bool(self._voting.missing))
+        if not hearing:
+            # Deaf, but known to be so and told: a restart would not bring the microphone back.
+            self._notifier.alive()
+
+    def _load_voting(self) -> Voting:
+        voting = load_panel(self._config, Registry.open(self._config.node))
+        for line in voting.missing:
+            _log.error("a voter is missing: %s", line)
+        if not any(name in voting.models for name in ("head", "cnn", "transcriber")):
+            message = "no voter could be loaded; run `homeguard models verify`"
+            raise ModelError(message)
+        return voting
+
+    def _rooms(self) -> dict[str, Room]:
+        config, voting = self._config, self._voting
+        return {
+            room.name: Room(
+                config, voting.extractor, voting.panel, self._tracker, lambda _end_s: self._now()
+            )
+            for room in config.rooms
+        }
+
+    def _open_link(self, secrets: Secrets, stack: ExitStack) -> MqttLink | None:
+        config = self._config
+        if not config.mqtt.enabled:
+            return None
+        password = secrets.mqtt_password.get_secret_value() if secrets.mqtt_password else None
+        names = [room.name for room in config.rooms]
+        every_s = config.health.level_every_s
+        link = MqttLink(config.mqtt, config.node.name, names, password, every_s)
+        link.on_command = self._obey
+        link.on_up = lambda: self._dispatcher.hurry("mqtt")
+        link.start()
+        stack.callback(link.stop)
+        return link
+
+    def _channels(self, secrets: Secrets) -> Sequence[AlertChannel]:
+        config = self._config
+        channels: list[AlertChannel] = []
+        if self._link is not None:
+            channels.append(MqttChannel(self._link, EventWriter(config), config.clips))
+        if config.sms.enabled:
+            if secrets.twilio_auth_token is None:
+                message = (
+                    "sms.enabled needs the secret HOMEGUARD_TWILIO_AUTH_TOKEN in the environment "
+                    "or as a systemd credential homeguard_twilio_auth_token"
+                )
+                raise HomeGuardError(message)
+            channels.append(
+                SmsChannel(
+                    config.sms,
+                    secrets.twilio_auth_token.get_secret_value(),
+                    Texter(config),
+                    lambda address, since: self._outbox.sent_to("sms", address, since),
+                    self._now,
+                )
+            )
+        return channels
+
+    def _end_what_a_restart_left(self) -> None:
+        """Incidents that ran when we stopped have nobody to end them: they end now."""
+        for incident in self._outbox.running():
+            now = self._now()
+            after = replace(incident, state=IncidentState.ENDED, ended_at=now, updated_at=now)
+            self._dispatcher.submit(Alert(Change.END, incident, after))
+
+    def _obey(self, command: Command) -> None:
+        """A command from MQTT, in paho's thread."""
+        if command.name != "ack" or self._link is None:
+            _log.warning("MQTT: the command %s is not taken here", command.name)
+            return
+        try:
+            done = self._dispatcher.acknowledge(
+                command.incident_id or command.value, command.by or "mqtt"
+            )
+        except (HomeGuardError, sqlite3.Error) as exc:
+            self._link.answer("ack", f"refused: {exc}")
+            return
+        self._link.answer("ack", f"acknowledged by {done.by}")
+
+    def _listener(self, room: str) -> Listener:
+        return next(listener for listener in self._listeners if listener.name == room)
+
+    def _stop_listening(self) -> None:
+        for listener in self._listeners:
+            listener.stop()
+        self._inbox.close()
+        for listener in self._listeners:
+            listener.join()
+
+    def _summary(self) -> str:
+        rooms = ", ".join(room.label or room.name for room in self._config.rooms)
+        missing = f"; {len(self._voting.missing)} model(s) missing" if self._voting.missing else ""
+        return f"listening in {rooms}{missing}"
+
+
+@contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set `stop` while this lasts; only the main thread can have them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    wanted = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in wanted}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _facts(alert: Alert) -> dict[str, str]:
+    """What the log may say of an alert: neither words nor sound."""
+    after = alert.after
+    return {
+        "change": alert.change.value,
+        "id": after.id,
+        "room": after.room,
+        "category": after.category.value,
+        "confidence": f"{after.confidence:.2f}",
+    }
