@@ -57,7 +57,7 @@ def utc_now() -> datetime:
 def run(
     config: Config, secrets: Secrets | None = None, stop: threading.Event | None = None
 ) -> None:
-    """Listen until SIGTERM or SIGINT, until `stop` is set, or until every recording has ended.
+    """Listen until SIGTERM or SIGINT, or until `stop` is set; a recording's end stops nothing.
 
     Raises HomeGuardError where the daemon cannot do its job at all: no voter, a second daemon on
     the same state directory, a database that cannot be opened.
@@ -105,7 +105,7 @@ class Daemon:
         stack.callback(self._stop_listening)
 
     def run(self, stop: threading.Event) -> None:
-        """Judge sound until `stop` or the end of all recordings."""
+        """Judge sound until `stop`."""
         for listener in self._listeners:
             listener.start()
         self._notifier.ready(self._summary())
@@ -116,15 +116,13 @@ class Daemon:
             if chunk is not None:
                 self._listener(chunk.room).heard(chunk)
                 self._take(self._home.hear(chunk))
-            ended = self._finish_ended()
+            self._finish_ended()
             if time.monotonic() >= tick_at:
                 tick_at = time.monotonic() + TICK_S
                 self._tick()
             if time.monotonic() >= prune_at:
                 prune_at = time.monotonic() + PRUNE_EVERY_S
                 self._clips.prune(self._tracker.running_ids())
-            if ended:
-                break
         self._notifier.stopping()
         _log.info("stopping")
 
@@ -141,13 +139,12 @@ class Daemon:
             for alert in each.alerts:
                 _log.info("incident", extra=_facts(alert))
 
-    def _finish_ended(self) -> bool:
-        """Finish rooms whose recording has been judged to its end; whether all have ended."""
+    def _finish_ended(self) -> None:
+        """Finish rooms whose recording has been judged to its end."""
         for listener in self._listeners:
             if listener.ended and not listener.finished and self._inbox.is_empty(listener.name):
-                listener.finished = True
                 self._take(self._home.finish(listener.name))
-        return all(listener.finished for listener in self._listeners)
+                listener.finish()
 
     def _tick(self) -> None:
         self._voting.panel.tend()

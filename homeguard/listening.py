@@ -21,8 +21,8 @@ _log = logging.getLogger(__name__)
 class Listener:
     """Captures one room into the inbox on a thread of its own.
 
-    `start` once, then `stop` and `join`. `heard` and `report` belong to the judging thread;
-    `finished` is that thread's note that it has judged the room's last sound.
+    `start` once, then `stop` and `join`. `heard`, `finish` and `report` belong to the judging
+    thread.
     """
 
     def __init__(self, room: RoomConfig, inbox: Inbox, health: HealthConfig) -> None:
@@ -64,6 +64,12 @@ class Listener:
     def heard(self, chunk: AudioChunk) -> None:
         """Note that the room's next chunk is being judged."""
         self._health.heard(chunk)
+
+    def finish(self) -> None:
+        """Note that the room's last sound has been judged."""
+        self.finished = True
+        if self._health.state is not AudioState.OFFLINE:
+            self._health.lost("the recording is over")
 
     def report(self, link: MqttLink | None, *, voters_down: bool) -> None:
         """Tell MQTT and the log how well the room is heard; its state only when it changes."""
