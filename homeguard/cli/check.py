@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from homeguard.cli.exits import ExitCode, complain
 from homeguard.cli.options import ConfigOption, JsonOption, find_config, load_config
+
+if TYPE_CHECKING:
+    from homeguard.doctor import Check
 
 
 def check_config(
@@ -63,18 +66,31 @@ def doctor(
     from homeguard import doctor as examination
     from homeguard.config import ConfigError, Secrets
 
+    checks = []
     try:
-        loaded = load_config(config)
-    except ConfigError as error:
-        checks = [examination.config_broken(error)]
-    else:
-        checks = examination.stream(
-            examination.examinations(loaded, Secrets.load(), find_config(config), listen_s),
-            None if as_json else examination.show,
+        found = examination.examine(
+            load_config(config), Secrets.load(), find_config(config), listen_s
         )
+        for check in found:
+            checks.append(check)
+            if not as_json:
+                _show(check)
+    except ConfigError as error:
+        checks.append(examination.broken_config(error))
+        if not as_json:
+            _show(checks[-1])
     if as_json:
         typer.echo(examination.as_json(checks))
-    elif len(checks) == 1:
-        examination.show(checks[0])
-    if any(check.state == "fail" for check in checks):
+    if any(check.state is examination.State.FAIL for check in checks):
         raise typer.Exit(ExitCode.FAILED)
+
+
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+def _show(check: Check) -> None:
+    """One check in a line or a few, as soon as it is known."""
+    mark = typer.style(f"{check.state.upper():<4}", fg=_COLOURS[check.state], bold=True)
+    typer.echo(f"{mark}  {check.name}: {check.found}")
+    if check.remedy and check.state != "ok":
+        typer.echo(f"      -> {check.remedy}")

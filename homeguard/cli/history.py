@@ -16,7 +16,8 @@ from homeguard.cli.exits import ExitCode, complain
 from homeguard.cli.options import ConfigOption, JsonOption, load_config, state_dir_of
 
 if TYPE_CHECKING:
-    from homeguard.alerting.outbox import DeliveryRecord, IncidentRecord, Outbox
+    from homeguard.alerting.outbox import Outbox
+    from homeguard.alerting.records import DeliveryRecord, IncidentRecord
     from homeguard.config import Config
     from homeguard.domain import Incident
 

@@ -2,26 +2,78 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
-from homeguard.cli.options import ConfigOption, load_config
+from homeguard.cli.exits import ExitCode, complain
+from homeguard.cli.options import ConfigOption, load_config, state_dir_of
+
+if TYPE_CHECKING:
+    from homeguard.config import Config
 
 
 def run(config: ConfigOption = None) -> None:
     """Listen and alert until told to stop (SIGTERM or Ctrl-C); ends within 5 seconds."""
+    from homeguard import runtime as _runtime  # noqa: F401 - before any native library
     from homeguard.config import Secrets
     from homeguard.daemon import run as run_daemon
+    from homeguard.logs import configure
 
-    raise typer.Exit(run_daemon(load_config(config), Secrets.load()))
+    configure()
+    run_daemon(_placed(load_config(config)), Secrets.load())
 
 
 def demo() -> None:
     """Play a household scene through the daemon, with a broker and an SMS gateway of its own."""
+    from homeguard import runtime as _runtime  # noqa: F401 - before any native library
     from homeguard.demo import run as run_demo
 
     raise typer.Exit(run_demo())
 
 
-def send_test(config: ConfigOption = None) -> None:
-    """Send a test through every configured channel and wait for what becomes of it."""
-    load_config(config)
+def send_test(
+    *,
+    config: ConfigOption = None,
+    room: Annotated[
+        str | None, typer.Option(help="The room that the test names; the first when left out.")
+    ] = None,
+    timeout_s: Annotated[
+        float, typer.Option("--timeout", min=1.0, help="Seconds to wait for the results.")
+    ] = 60.0,
+) -> None:
+    """Send a test through every configured channel and wait for what becomes of it.
+
+    Everyone gets it, marked as a test. Exit 1 if a message fails or stays under way.
+    """
+    from homeguard.cli.history import describe
+    from homeguard.cli.trial import FINAL, opened
+    from homeguard.config import Secrets
+    from homeguard.domain import DeliveryState
+
+    loaded = load_config(config)
+    rooms = [each.name for each in loaded.rooms]
+    if room is not None and room not in rooms:
+        raise typer.BadParameter(f"there are {', '.join(rooms)}", param_hint="--room")
+    failed = under_way = False
+    with opened(loaded, Secrets.load(), state_dir_of(loaded)) as trial:
+        identity = trial.send(room or rooms[0])
+        sender = "the running daemon sends it" if trial.by_daemon else "no daemon runs: we send it"
+        typer.echo(f"test {identity} ({sender})")
+        for delivery in trial.follow(identity, timeout_s):
+            typer.echo(f"  {describe(delivery)}")
+            failed |= delivery.state is DeliveryState.FAILED
+            under_way |= delivery.state not in FINAL
+    if under_way:
+        complain(
+            f"not everything has arrived within {timeout_s:g} s; it is still tried: "
+            f"`homeguard incidents show {identity[:8]}` tells what became of it"
+        )
+    if failed or under_way:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _placed(config: Config) -> Config:
+    """The config with the state directory that systemd names, if it does."""
+    node = config.node.model_copy(update={"state_dir": state_dir_of(config)})
+    return config.model_copy(update={"node": node})

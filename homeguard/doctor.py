@@ -1,0 +1,406 @@
+"""Everything HomeGuard depends on, tried for real, with what to do about each failure.
+
+Nothing is sent to anybody: the broker is connected to, the SMS account is asked for, microphones
+are listened to for two seconds and nothing of that is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+
+from homeguard import runtime as _runtime  # noqa: F401 - before any native library
+from homeguard.config import Config, ConfigError, MqttConfig, RoomConfig, Secrets
+from homeguard.domain import AudioChunk, DeliveryError, HomeGuardError, ModelError
+
+SOURCE_START_S = 12.0  # a camera may take as long before its first sound
+QUIET_DBFS = -75.0  # below this a microphone hears no room
+CLIPPED_SHARE = 0.01
+SPARE_MB = 100.0  # beyond what the clips may take
+BROKER_S = 5.0
+NTP_S = 5.0
+RELEASED = datetime(2026, 1, 1, tzinfo=UTC)  # no clock can rightly be before it
+
+
+class State(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was tried: what was found, and what to do if it is not well."""
+
+    name: str
+    state: State
+    found: str
+    remedy: str = ""
+
+
+Examination = Callable[[], Iterable[Check]]
+
+
+def examine(
+    config: Config, secrets: Secrets, source: Path | None, listen_s: float = 2.0
+) -> Iterator[Check]:
+    """Try everything in turn; never raises. `source` is the file that `config` came from."""
+    examinations: list[tuple[str, Examination]] = [
+        ("config", lambda: _config(config, secrets, source)),
+        ("clock", _clock),
+        ("state", lambda: _state_directory(config)),
+        ("models", lambda: _models(config)),
+    ]
+    examinations += [_room_examination(room, listen_s) for room in config.rooms]
+    if config.mqtt.enabled:
+        examinations.append(("mqtt", lambda: _mqtt(config, secrets)))
+    if config.sms.enabled:
+        examinations.append(("sms", lambda: _sms(config, secrets)))
+    if config.apprise.enabled:
+        examinations.append(("apprise", lambda: _apprise(config)))
+    for name, examination in examinations:
+        try:
+            yield from examination()
+        except Exception as error:  # noqa: BLE001 - one broken part must not hide the others
+            yield Check(name, State.FAIL, f"{type(error).__name__}: {error}", "report this defect")
+
+
+def broken_config(error: ConfigError) -> Check:
+    """The check of a config that cannot be loaded."""
+    return Check("config", State.FAIL, str(error), "mend these lines, then run doctor again")
+
+
+def as_json(checks: list[Check]) -> str:
+    """All checks for scripts."""
+    well = all(check.state is not State.FAIL for check in checks)
+    document = {"ok": well, "checks": [asdict(check) for check in checks]}
+    return json.dumps(document, ensure_ascii=False, indent=2)
+
+
+def _config(config: Config, secrets: Secrets, source: Path | None) -> Iterator[Check]:
+    from homeguard.cli.summary import warnings_of  # noqa: PLC0415 - shared with check-config
+
+    yield Check("config", State.OK, f"{source or 'built-in defaults'} is valid")
+    for warning in warnings_of(config, secrets):
+        yield Check("config", State.WARN, warning, "change it, or leave it if it is meant so")
+
+
+def _clock() -> Iterator[Check]:
+    now = datetime.now(UTC)
+    if now < RELEASED:
+        yield Check(
+            "clock",
+            State.FAIL,
+            f"the clock says {now:%Y-%m-%d}: alerts would carry a wrong time",
+            "set it (sudo timedatectl set-ntp true), or give the board a clock battery",
+        )
+        return
+    synchronised = _ntp_synchronised()
+    said = f"{now.astimezone():%Y-%m-%d %H:%M:%S %Z}"
+    if synchronised is False:
+        remedy = "sudo timedatectl set-ntp true"
+        yield Check("clock", State.WARN, f"{said}, not kept by NTP: it will drift", remedy)
+    else:
+        kept = "kept by NTP" if synchronised else "whether NTP keeps it is not known here"
+        yield Check("clock", State.OK, f"{said}, {kept}")
+
+
+def _ntp_synchronised() -> bool | None:
+    """What timedatectl says; None where there is none."""
+    timedatectl = shutil.which("timedatectl")
+    if timedatectl is None:
+        return None
+    try:
+        answer = subprocess.run(  # noqa: S603 - a fixed command
+            [timedatectl, "show", "--property=NTPSynchronized", "--value"],
+            capture_output=True,
+            text=True,
+            timeout=NTP_S,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip() == "yes"
+
+
+def _state_directory(config: Config) -> Iterator[Check]:
+    directory = Path(os.environ.get("STATE_DIRECTORY") or config.node.state_dir)
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=directory) as file:
+            file.write(b"homeguard")
+            file.flush()
+            os.fsync(file.fileno())
+        free_mb = shutil.disk_usage(directory).free / 1e6
+    except OSError as error:
+        yield Check(
+            "state",
+            State.FAIL,
+            f"{directory.absolute()} cannot be written: {error.strerror}",
+            "make it this user's, or name another (node.state_dir)",
+        )
+        return
+    needed_mb = SPARE_MB + (config.clips.max_mb if config.clips.enabled else 0.0)
+    found = f"{directory.absolute()} can be written, {free_mb:.0f} MB free"
+    if free_mb < needed_mb:
+        remedy = f"make room: {needed_mb:.0f} MB are needed, or lower clips.max_mb"
+        state = State.FAIL if free_mb < SPARE_MB / 10 else State.WARN
+        yield Check("state", state, found, remedy)
+    else:
+        yield Check("state", State.OK, found)
+    yield from _database(directory)
+
+
+def _database(directory: Path) -> Iterator[Check]:
+    import sqlite3  # noqa: PLC0415
+
+    from homeguard.alerting.database import FILE, Database  # noqa: PLC0415
+
+    if not (directory / FILE).is_file():
+        return
+    try:
+        database = Database(directory, exclusive=False)
+    except (HomeGuardError, sqlite3.Error) as error:
+        yield Check("database", State.FAIL, str(error), "restart the daemon: it sets it aside")
+        return
+    try:
+        (row,) = database.rows(
+            "SELECT count(*), min(due_at) FROM deliveries WHERE state = 'pending' AND due_at < ?",
+            time.time(),
+        )
+    finally:
+        database.close()
+    waiting, since = row
+    if waiting:
+        minutes = (time.time() - since) / 60
+        found = f"{waiting} messages wait to be sent, the oldest for {minutes:.0f} minutes"
+        yield Check("database", State.WARN, found, "is the daemon running? do the channels work?")
+    else:
+        yield Check("database", State.OK, "intact, no message waits")
+
+
+def _models(config: Config) -> Iterator[Check]:
+    from homeguard.voting.load import load_panel  # noqa: PLC0415 - half a second
+    from homeguard.voting.registry import Registry  # noqa: PLC0415
+
+    began = time.perf_counter()
+    try:
+        registry = Registry.open(config.node)
+        voting = load_panel(config, registry)
+    except ModelError as error:
+        yield Check("models", State.FAIL, str(error), "homeguard models list, models verify")
+        return
+    voting.panel.close()
+    for line in voting.missing:
+        yield Check("models", State.FAIL, line, "homeguard models verify")
+    if not voting.missing:
+        names = ", ".join(dict.fromkeys(voting.models.values()))
+        took_s = time.perf_counter() - began
+        yield Check("models", State.OK, f"{names}: intact, loaded and warm in {took_s:.1f} s")
+    transcriber = registry.models.get(voting.models.get("transcriber", ""))
+    if transcriber is not None and transcriber.bundled:
+        yield Check(
+            "transcriber",
+            State.WARN,
+            "only the bundled transcriber is in use: it is very small and learned from synthetic "
+            "speech, so it will miss or misread many words of real people. Sounds are still judged "
+            "by the two other voters; a call for help in words alone may go unheard",
+            "homeguard models pull small, then set voters.transcript.model: small",
+        )
+
+
+def _room_examination(room: RoomConfig, listen_s: float) -> tuple[str, Examination]:
+    name = f"room {room.name}"
+    return name, lambda: (_room(name, room, listen_s),)
+
+
+def _room(name: str, room: RoomConfig, listen_s: float) -> Check:
+    from homeguard.capture.source import open_source  # noqa: PLC0415 - PortAudio may be missing
+
+    listener = _Listener(lambda: open_source(room).chunks(), listen_s)
+    try:
+        samples = listener.listen()
+    except HomeGuardError as error:
+        return Check(name, State.FAIL, str(error), _remedy(room))
+    if samples is None:
+        found = f"no sound came within {listen_s + SOURCE_START_S:.0f} s"
+        return Check(name, State.FAIL, found, _remedy(room))
+    return judge(name, samples, _remedy(room))
+
+
+def judge(name: str, samples: np.ndarray[tuple[int], np.dtype[np.float32]], remedy: str) -> Check:
+    """What some seconds of a room's sound say about its source."""
+    peak = float(np.abs(samples).max(initial=0.0))
+    seconds = len(samples) / 16_000
+    if peak == 0.0:
+        found = f"{seconds:.1f} s of perfect silence: muted, or not the device that is meant"
+        return Check(name, State.FAIL, found, remedy)
+    dbfs = 10.0 * np.log10(float(np.mean(np.square(samples, dtype=np.float64))) + 1e-12)
+    found = f"heard {seconds:.1f} s at {dbfs:.0f} dBFS"
+    if dbfs < QUIET_DBFS:
+        return Check(name, State.WARN, f"{found}: hardly a room's sound", remedy)
+    if float(np.mean(np.abs(samples) > 0.999)) > CLIPPED_SHARE:  # noqa: PLR2004 - full scale
+        return Check(name, State.WARN, f"{found}: distorted", "turn the microphone's gain down")
+    return Check(name, State.OK, found)
+
+
+def _remedy(room: RoomConfig) -> str:
+    if room.microphone is not None:
+        return (
+            "homeguard devices lists the microphones; check the plug, the mute switch and "
+            "alsamixer or pavucontrol, and that no other program holds it"
+        )
+    if room.url is not None:
+        return "open the url with ffplay or VLC on this machine; does the camera send audio?"
+    return "check the path; homeguard analyze reads the same file"
+
+
+class _Listener:
+    """Listens on a thread of its own: a source that hangs must not hang the doctor."""
+
+    def __init__(self, opened: Callable[[], Iterator[AudioChunk]], seconds: float) -> None:
+        self._opened = opened
+        self._seconds = seconds
+        self._chunks: list[AudioChunk] = []
+        self._error: HomeGuardError | None = None
+
+    def listen(self) -> np.ndarray[tuple[int], np.dtype[np.float32]] | None:
+        """The sound, None if none came. Raises what the source raised."""
+        thread = threading.Thread(target=self._run, name="doctor-listen", daemon=True)
+        thread.start()
+        thread.join(self._seconds + SOURCE_START_S)
+        if self._error is not None and not self._chunks:
+            raise self._error
+        chunks = list(self._chunks)
+        return np.concatenate([chunk.samples for chunk in chunks]) if chunks else None
+
+    def _run(self) -> None:
+        heard_s = 0.0
+        try:
+            for chunk in self._opened():
+                self._chunks.append(chunk)
+                heard_s += len(chunk.samples) / 16_000
+                if heard_s >= self._seconds:
+                    return
+        except HomeGuardError as error:
+            self._error = error
+        except Exception as error:  # noqa: BLE001 - carried over to the thread that asks
+            self._error = HomeGuardError(f"{type(error).__name__}: {error}")
+
+
+def _mqtt(config: Config, secrets: Secrets) -> Iterator[Check]:
+    mqtt = config.mqtt
+    place = f"{mqtt.host}:{mqtt.port}"
+    password = secrets.mqtt_password.get_secret_value() if secrets.mqtt_password else None
+    # An id of its own: the broker would disconnect a running daemon with the same one.
+    ours = mqtt.model_copy(update={"client_id": f"homeguard-doctor-{os.getpid()}"})
+    try:
+        refusal = _connect(ours, password, f"{mqtt.prefix}/{config.node.name}/doctor")
+    except OSError as error:
+        remedy = "is the broker running? are mqtt.host, port and tls right?"
+        if mqtt.host == "localhost":
+            remedy += " (apt install mosquitto, or mqtt.enabled: false)"
+        yield Check("mqtt", State.FAIL, f"{place} cannot be reached: {error}", remedy)
+        return
+    if refusal is None:
+        yield Check("mqtt", State.OK, f"{place} accepts us and what we publish")
+    else:
+        yield Check("mqtt", State.FAIL, f"{place}: {refusal[0]}", refusal[1])
+
+
+def _sms(config: Config, secrets: Secrets) -> Iterator[Check]:
+    from homeguard.alerting.sms import SmsChannel  # noqa: PLC0415 - a second and 25 MiB
+
+    if secrets.twilio_auth_token is None:
+        remedy = "set HOMEGUARD_TWILIO_AUTH_TOKEN, or the credential homeguard_twilio_auth_token"
+        yield Check("sms", State.FAIL, "the account's token is not there", remedy)
+        return
+    try:
+        channel = SmsChannel(
+            config.sms,
+            secrets.twilio_auth_token.get_secret_value(),
+            compose=lambda _alert, _contact: "",
+            sent=lambda _address, _since: (),
+            now=lambda: datetime.now(UTC),
+        )
+        status = channel.check_account()
+    except ConfigError as error:
+        yield Check("sms", State.FAIL, str(error), "check sms.base_url")
+    except DeliveryError as error:
+        remedy = "check sms.account_sid, the token and the network"
+        yield Check("sms", State.FAIL, str(error), remedy)
+    else:
+        well = status == "active"
+        remedy = "" if well else "see the gateway's console: an account must be active to send"
+        found = f"{config.sms.base_url} knows the account, it is {status}"
+        yield Check("sms", State.OK if well else State.FAIL, found, remedy)
+
+
+def _apprise(config: Config) -> Iterator[Check]:
+    file = config.apprise.urls_file
+    if file is None or not file.is_file():
+        found = f"apprise.urls_file: {file or 'not named'} is not there"
+        yield Check("apprise", State.FAIL, found, "write one Apprise url a line into it")
+    elif file.stat().st_mode & 0o077:
+        found = f"{file} may be read by others, and holds passwords"
+        yield Check("apprise", State.WARN, found, f"chmod 600 {file}")
+    else:
+        yield Check("apprise", State.OK, f"{file} is there and private")
+
+
+def _connect(mqtt: MqttConfig, password: str | None, topic: str) -> tuple[str, str] | None:
+    """Greet the broker and publish an empty message; what it refuses and the remedy, else None.
+
+    Raises OSError where it cannot be reached or does not answer.
+    """
+    import paho.mqtt.client as paho  # noqa: PLC0415
+    from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415
+    from paho.mqtt.reasoncodes import ReasonCode  # noqa: PLC0415
+
+    answers: queue.Queue[ReasonCode] = queue.Queue()
+    version = paho.MQTTv5 if mqtt.version == "5" else paho.MQTTv311
+    client = paho.Client(CallbackAPIVersion.VERSION2, mqtt.client_id, protocol=version)
+    client.on_connect = lambda _client, _data, _flags, reason, _more: answers.put(reason)
+    client.on_publish = lambda _client, _data, _mid, reason, _more: answers.put(reason)
+    if mqtt.username:
+        client.username_pw_set(mqtt.username, password)
+    if mqtt.tls:
+        client.tls_set(ca_certs=str(mqtt.ca_file) if mqtt.ca_file else None)
+    client.connect_timeout = BROKER_S
+    client.connect(mqtt.host, mqtt.port, keepalive=mqtt.keepalive_s)
+    client.loop_start()
+    try:
+        greeting = answers.get(timeout=BROKER_S)
+        if greeting.is_failure:
+            return (
+                f"refuses us: {greeting}",
+                "check mqtt.username and HOMEGUARD_MQTT_PASSWORD",
+            )
+        client.publish(topic, b"", qos=1)
+        taken = answers.get(timeout=BROKER_S)
+        if taken.is_failure:
+            prefix = f"{mqtt.prefix}/#"
+            return f"refuses {topic}: {taken}", f"let this user write {prefix} in the broker's ACL"
+    except queue.Empty:
+        hint = "; an old broker may need mqtt.version: 3.1.1" if mqtt.version == "5" else ""
+        message = f"connected, but it does not answer{hint}"
+        raise TimeoutError(message) from None
+    finally:
+        client.disconnect()
+        client.loop_stop()
+    return None
