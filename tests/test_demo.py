@@ -1,7 +1,6 @@
 """The demo's own parts; the whole demo is the last test."""
 
 import io
-import json
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -12,15 +11,21 @@ import soundfile
 from paho.mqtt.enums import CallbackAPIVersion
 from rich.console import Console
 
+from homeguard.alerting.schema import EventWriter
+from homeguard.config import Config
 from homeguard.demo.broker import Broker, open_broker
+from homeguard.demo.gateway import ReceivedSms
 from homeguard.demo.report import Report
 from homeguard.demo.scene import Observed, Verdict, compare, read_scene
 from homeguard.demo.subscriber import Message, subscribed
+from homeguard.domain import Alert, Change, Decision, Incident, IncidentState, Reason
 from homeguard.labels import Category
+from homeguard.pipeline import Heard
+from homeguard.voting.smoothing import Phase
 
-HELP = Observed("a", Category.HELP_REQUEST, 34.0)
-SMOKE = Observed("b", Category.FIRE, 61.0)
-GLASS = Observed("c", Category.THEFT, 86.0)
+HELP = Observed(Category.HELP_REQUEST, 34.0)
+SMOKE = Observed(Category.FIRE, 61.0)
+GLASS = Observed(Category.THEFT, 86.0)
 
 
 @pytest.fixture
@@ -57,18 +62,18 @@ def test_a_missing_incident_is_missed(scene):
 
 
 def test_an_incident_in_the_vacuum_cleaner_is_a_false_alarm(scene):
-    lines = compare(scene, [HELP, SMOKE, GLASS, Observed("d", Category.STORM, 16.0)])
+    lines = compare(scene, [HELP, SMOKE, GLASS, Observed(Category.STORM, 16.0)])
     assert lines[-1].verdict is Verdict.FALSE_ALARM
     assert lines[-1].during is scene.harmless[1]
 
 
 def test_another_category_is_wrong(scene):
-    storm = Observed("a", Category.STORM, 34.0)
+    storm = Observed(Category.STORM, 34.0)
     assert verdicts(scene, storm, SMOKE, GLASS)[0] is Verdict.WRONG_KIND
 
 
 def test_two_incidents_of_one_sound_are_one_too_many(scene):
-    again = Observed("d", Category.FIRE, 70.0)
+    again = Observed(Category.FIRE, 70.0)
     assert verdicts(scene, HELP, SMOKE, again, GLASS)[-1] is Verdict.TWICE
 
 
@@ -98,37 +103,57 @@ def test_a_broker_carries_messages_and_goes_away(tmp_path, embedded):
         client_of(broker)
 
 
-def event(kind: str, onset_at: datetime, category: Category, incident: str) -> str:
-    after = {
-        "id": incident,
-        "category": category,
-        "category_ko": category.name_in("ko"),
-        "room": "living-room",
-        "state": "raised",
-        "confidence": 0.9,
-        "transcript": None,
-        "onset_at": onset_at.isoformat(),
-        "raised_at": onset_at.isoformat(),
-    }
-    return json.dumps({"type": kind, "before": None, "after": after})
+def told(report, incident: str, category: Category, onset_s: float) -> None:
+    """What the daemon, the broker and the gateway would hand the report."""
+    onset_at = datetime(2026, 1, 1, tzinfo=UTC)
+    raised_at = onset_at + timedelta(seconds=6)
+    new = Incident(
+        incident, "living-room", category, IncidentState.RAISED, 0.9, raised_at, raised_at, onset_at
+    )
+    decision = Decision(
+        room="living-room",
+        start_s=onset_s + 1.0,
+        end_s=onset_s + 6.0,
+        active=True,
+        emergency=True,
+        category=category,
+        probability=0.9,
+        reason=Reason.AGREED,
+    )
+    report.heard(Heard(decision, Phase.ONSET, (Alert(Change.NEW, None, new),)))
+    writer = EventWriter(Config())
+    event = writer.event(Alert(Change.NEW, None, new))
+    report.publication(Message("homeguard/demo/events", event))
 
 
-def test_the_report_judges_by_what_was_told_last(scene):
-    out = io.StringIO()
-    report = Report(Console(file=out, width=200), scene)
-    zero = datetime(2026, 1, 1, tzinfo=UTC)
-    topic = "homeguard/demo/living-room/status/audio"
-    report.publication(Message(zero, topic, "online"))
-    for incident, onset_s, category in (
-        ("a", 34, Category.STORM),
-        ("a", 34, Category.HELP_REQUEST),
-        ("b", 61, Category.FIRE),
-        ("c", 86, Category.THEFT),
-    ):
-        text = event("new", zero + timedelta(seconds=onset_s), category, incident)
-        report.publication(Message(zero, "homeguard/demo/events", text))
+def texted(report, incident: str, *numbers: str) -> None:
+    for number in numbers:
+        body = f"[EMERGENCY] Fire 거실 12:00 #{incident[:4]}"
+        report.sms(ReceivedSms("SM1", number, "+12025550100", body))
+
+
+@pytest.fixture
+def console():
+    return Console(file=io.StringIO(), width=200)
+
+
+def test_the_report_passes_what_everyone_was_told(scene, console):
+    report = Report(console, scene, caregivers=2)
+    told(report, "aaaa1", Category.HELP_REQUEST, 34.0)
+    told(report, "bbbb2", Category.FIRE, 61.0)
+    told(report, "cccc3", Category.THEFT, 86.0)
+    for incident in ("aaaa1", "bbbb2", "cccc3"):
+        texted(report, incident, "+821", "+12")
     assert {line.verdict for line in report.end()} == {Verdict.RIGHT}
-    assert "3 of 3 incidents as expected, 0 too many" in out.getvalue()
+    assert "passed: 3 of 3 incidents as expected, 0 too many" in console.file.getvalue()
+
+
+def test_the_report_fails_when_a_caregiver_was_not_texted(scene, console):
+    report = Report(console, scene, caregivers=2)
+    told(report, "bbbb2", Category.FIRE, 61.0)
+    texted(report, "bbbb2", "+821")
+    assert [line.verdict for line in report.end()][1] is Verdict.UNTEXTED
+    assert "failed" in console.file.getvalue()
 
 
 @pytest.mark.models

@@ -3,85 +3,92 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.status import Status
 from rich.table import Table
 
 from homeguard.demo.broker import Broker
 from homeguard.demo.gateway import ReceivedSms
 from homeguard.demo.scene import Line, Observed, Scene, Verdict, compare
 from homeguard.demo.subscriber import Message
+from homeguard.domain import Change
 from homeguard.labels import Category
+from homeguard.pipeline import Heard
 
 _SHOWN = ("id", "category", "category_ko", "room", "state", "confidence", "transcript", "raised_at")
+_MARKED = 4  # letters of an incident's id in a text
 
 
 class Report:
-    """Prints, and remembers the incidents that were told."""
+    """Prints, and remembers what integrator and caregivers were told of each incident."""
 
-    def __init__(self, console: Console, scene: Scene) -> None:
-        self.scene = scene
+    def __init__(self, console: Console, scene: Scene, caregivers: int) -> None:
         self.texts = 0  # SMS shown so far
+        self._scene = scene
+        self._caregivers = caregivers
         self._console = console
-        self._began_s = time.monotonic()
-        self._heard_from: datetime | None = None  # when the recording's second 0 was
-        self._onsets: dict[str, datetime] = {}
-        self._categories: dict[str, Category] = {}  # as last told, in order of arrival
+        self._status: Status | None = None
+        self._onsets_s: dict[str, float] = {}  # by incident, in seconds of the recording
+        self._categories: dict[str, Category] = {}  # as MQTT told it last, in order of arrival
+        self._texted: defaultdict[str, set[str]] = defaultdict(set)  # numbers by mark
 
     def begin(self, broker: Broker, gateway_url: str) -> None:
         """Say what is about to happen."""
         say = self._console.print
-        say(f"[bold]HomeGuard demo[/]: {self.scene.duration_s:.0f} s of a household for the daemon")
+        say(f"[bold]HomeGuard demo[/]: {self._scene.duration_s:.0f} s of sound from a household")
         say(f"  broker   {broker.name} on {broker.host}:{broker.port} (MQTT {broker.version})")
-        say(f"  gateway  answers as Twilio does, on {gateway_url}; no text leaves this machine")
-        sounds = ", ".join(f"{s.name} {s.start_s:.0f} s" for s in self.scene.sounds)
+        say(f"  gateway  {gateway_url}, answers as Twilio does; no text leaves this machine")
+        sounds = ", ".join(f"{s.start_s:.0f} s {s.name}" for s in self._scene.sounds)
         say(f"  scene    {sounds}\n")
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Show on a terminal that something is going on."""
-        if not sys.stdout.isatty():
+        """Show on a terminal how far the daemon has listened."""
+        with self._console.status("loading models") as self._status:
             yield
-            return
-        with self._console.status("the daemon listens …"):
-            yield
+
+    def heard(self, heard: Heard) -> None:
+        """The daemon has judged a window."""
+        end_s = heard.decision.end_s
+        for alert in heard.alerts:
+            if alert.change is Change.NEW:
+                before = alert.after.raised_at - alert.after.onset_at
+                self._onsets_s[alert.after.id] = end_s - before.total_seconds()
+        if self._status is not None:
+            self._status.update(f"listening, {end_s:.0f} of {self._scene.duration_s:.0f} s")
 
     def publication(self, message: Message) -> None:
         """An integrator received it."""
-        tail = message.topic.rpartition("/")[2]
-        if tail == "level":
+        kind = message.topic.rpartition("/")[2]
+        if kind == "level":
             return
         text = message.text
-        if tail == "audio" and text == "online" and self._heard_from is None:
-            self._heard_from = message.at
-        if tail == "events":
+        if kind == "events":
             event = json.loads(text)
-            self._note(event)
-            shown = {key: event["after"][key] for key in _SHOWN}
-            text = json.dumps({"type": event["type"], "after": shown}, ensure_ascii=False)
-            text = f"{text[:-2]}, …}}}}"
-        elif text.startswith("{"):
-            text = json.dumps(json.loads(text), ensure_ascii=False)
-        self._console.print(f"[cyan]MQTT[/] {message.topic}  [dim]{escape(text)}[/]")
+            self._categories[event["after"]["id"]] = Category(event["after"]["category"])
+            text = _shortened(event)
+        self._console.print(f"[cyan]MQTT[/]  {message.topic}  {escape(text)}")
 
     def sms(self, sms: ReceivedSms) -> None:
         """A caregiver received it."""
         self.texts += 1
-        self._console.print(f"[green]SMS [/] {sms.to}  [bold]{escape(sms.body)}[/]")
+        _, found, mark = sms.body.partition("#")
+        if found:
+            self._texted[mark[:_MARKED]].add(sms.to)
+        self._console.print(f"[green]SMS[/]   {sms.to}  [bold]{escape(sms.body)}[/]")
 
     def end(self) -> tuple[Line, ...]:
         """Compare and print; gives the lines of the comparison."""
-        lines = compare(self.scene, self._observed())
+        lines = compare(self._scene, [self._observed(each) for each in self._categories])
         table = Table(box=None, padding=(0, 2, 0, 0))
         for heading in ("in the scene", "at", "expected", "observed", ""):
-            table.add_column(heading)
+            table.add_column(heading, no_wrap=True)
         for line in lines:
             table.add_row(*_cells(line))
         self._console.print()
@@ -89,41 +96,41 @@ class Report:
         self._console.print(self._verdict(lines))
         return lines
 
-    def _note(self, event: dict[str, Any]) -> None:
-        after = event["after"]
-        self._categories[after["id"]] = Category(after["category"])
-        self._onsets.setdefault(after["id"], datetime.fromisoformat(after["onset_at"]))
-
-    def _observed(self) -> list[Observed]:
-        zero = self._heard_from or min(self._onsets.values(), default=None)
-        return [
-            Observed(incident, category, (self._onsets[incident] - zero).total_seconds())
-            for incident, category in self._categories.items()
-            if zero is not None
-        ]
+    def _observed(self, incident: str) -> Observed:
+        texted = self._texted[incident[:_MARKED]]
+        return Observed(
+            self._categories[incident],
+            self._onsets_s.get(incident, float("nan")),
+            all_texted=len(texted) == self._caregivers,
+        )
 
     def _verdict(self, lines: tuple[Line, ...]) -> str:
-        took_s = time.monotonic() - self._began_s
         right = sum(line.verdict is Verdict.RIGHT for line in lines)
-        alarms = sum(line.verdict in {Verdict.FALSE_ALARM, Verdict.TWICE} for line in lines)
-        good = right == len(lines)
-        mistaken = {line.during for line in lines if line.during}
-        quiet = ", ".join(s.name for s in self.scene.harmless if s not in mistaken)
-        colour, word = ("green", "passed") if good else ("red", "failed")
+        extra = sum(line.verdict in {Verdict.FALSE_ALARM, Verdict.TWICE} for line in lines)
+        mistaken = {line.during for line in lines}
+        quiet = ", ".join(s.name for s in self._scene.harmless if s not in mistaken)
+        word = "[green]passed[/]" if right == len(lines) else "[red]failed[/]"
+        total = len(self._scene.expected)
         return (
-            f"stayed quiet: {quiet}\n"
-            f"[{colour}]{word}[/]: {right} of {len(self.scene.expected)} incidents as expected, "
-            f"{alarms} too many, {self.texts} SMS, {took_s:.0f} s"
+            f"stayed quiet: {quiet or 'nothing'}\n"
+            f"{word}: {right} of {total} incidents as expected, {extra} too many"
         )
 
 
+def _shortened(event: dict[str, Any]) -> str:
+    """The event's main fields; the whole is what docs/mqtt-event.schema.json describes."""
+    after = {key: event["after"][key] for key in _SHOWN}
+    text = json.dumps({"type": event["type"], "after": after}, ensure_ascii=False)
+    return text.removesuffix("}}") + ", …}}"
+
+
 def _cells(line: Line) -> tuple[str, str, str, str, str]:
-    sound = line.expected or line.during
-    good = line.verdict is Verdict.RIGHT
+    sound, observed = line.expected or line.during, line.observed
+    kind = line.expected.category if line.expected else None
     return (
         f"{sound.name} ({sound.name_ko})" if sound else "-",
         f"{sound.start_s:.0f} s" if sound else "-",
-        line.expected.category.value if line.expected and line.expected.category else "quiet",
-        f"{line.observed.category} at {line.observed.onset_s:.0f} s" if line.observed else "-",
-        f"[{'green' if good else 'red'}]{line.verdict}[/]",
+        kind.value if kind else "quiet",
+        f"{observed.category.value} from {observed.onset_s:.0f} s" if observed else "nothing",
+        f"[{'green' if line.verdict is Verdict.RIGHT else 'red'}]{line.verdict}[/]",
     )

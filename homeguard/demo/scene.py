@@ -66,9 +66,9 @@ class Scene:
 class Observed:
     """An incident as it was told; `onset_s` in seconds of the recording."""
 
-    id: str
     category: Category
     onset_s: float
+    all_texted: bool = True  # every caregiver got an SMS of it
 
 
 class Verdict(StrEnum):
@@ -76,6 +76,7 @@ class Verdict(StrEnum):
 
     RIGHT = "as expected"
     WRONG_KIND = "wrong category"
+    UNTEXTED = "not every caregiver was told"
     MISSED = "missed"
     FALSE_ALARM = "false alarm"
     TWICE = "told twice"
@@ -129,4 +130,5 @@ def _met(expected: Sequence[Sound], left: list[Observed]) -> Iterator[Line]:
             continue
         best = (right or near)[0]
         left.remove(best)
-        yield Line(Verdict.RIGHT if right else Verdict.WRONG_KIND, sound, best)
+        told = Verdict.RIGHT if best.all_texted else Verdict.UNTEXTED
+        yield Line(told if right else Verdict.WRONG_KIND, sound, best)

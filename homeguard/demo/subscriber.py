@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -22,7 +21,6 @@ _CONNECT_S = 10.0
 class Message:
     """A publication as it arrived."""
 
-    at: datetime
     topic: str
     text: str
 
@@ -43,7 +41,7 @@ def subscribed(broker: Broker, topic: str) -> Iterator[queue.SimpleQueue[Message
 
     def on_message(_client: object, _data: object, message: mqtt.MQTTMessage) -> None:
         text = message.payload.decode("utf-8", errors="replace")
-        arrived.put(Message(datetime.now(UTC), message.topic, text))
+        arrived.put(Message(message.topic, text))
 
     client.on_connect = on_connect
     client.on_subscribe = lambda *_: ready.set()
