@@ -27,7 +27,10 @@ COLOURS = ("black", "#2166ac", "#c8102e")
 MAX_COLUMNS = 2000  # of the drawn waveform and mel
 FIGURE_INCHES = (15.0, 9.0)
 DPI = 110
+TICKS_S = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400)
+MAX_TICKS = 14
 LANES = 3  # rows of labels above one another
+MARKED_WINDOWS = 60  # few enough to tell apart
 LETTER_SHARE = 0.0062  # of the figure's width, about, at the labels' size
 VOTER_COLOURS = {"encoder": "#7b3294", "transcript": "#e08214", "cnn": "#1b7837"}
 KOREAN_FONTS = (
@@ -40,7 +43,7 @@ KOREAN_FONTS = (
     "UnDotum",
     "Baekmuk Dotum",
 )
-_LATIN = re.compile(r"[\x00-\u024F\u2010-\u2026]*")
+_FOREIGN = re.compile(r"[^\x00-\u024F\u2010-\u2026]+(?:\s+[^\x00-\u024F\u2010-\u2026]+)*")
 
 
 class Reduced:
@@ -249,17 +252,19 @@ class _Pen:
         self._votes()
         self._words()
         self._decision(spans)
+        duration_s = self._timeline.duration_s
+        step_s = next((s for s in TICKS_S if duration_s / s <= MAX_TICKS), duration_s)
         for ax in self._axes.values():
-            ax.set_xlim(0.0, self._timeline.duration_s)
+            ax.set_xlim(0.0, duration_s)
+            ax.set_xticks(np.arange(0.0, duration_s, step_s))
         for ax in list(self._axes.values())[1:-1]:
             for found in self._timeline.found:
                 ax.axvspan(found.onset_s, found.end_s, color=COLOURS[EMERGENCY], alpha=0.08, lw=0)
 
     def text(self, words: str) -> str:
         """`words` as the fonts at hand can show them."""
-        if self._korean:
-            return words.replace("$", r"\$")
-        return "".join(c if _LATIN.fullmatch(c) else "?" for c in words).replace("$", r"\$")
+        shown = words if self._korean else _FOREIGN.sub("(…)", words)
+        return shown.replace("$", r"\$")
 
     def _incidents(self) -> None:
         ax = self._bare("incidents")
@@ -277,7 +282,7 @@ class _Pen:
 
     def _words(self) -> None:
         ax = self._bare("words")
-        if not self._korean and any(not _LATIN.fullmatch(w) for _, w in self._timeline.words):
+        if not self._korean and any(_FOREIGN.search(w) for _, w in self._timeline.words):
             ax.text(
                 0.0,
                 1.02,
@@ -350,20 +355,23 @@ class _Pen:
     def _votes(self) -> None:
         ax = self._axes["votes"]
         centres_s = self._timeline.centres_s
-        marker = "o" if len(centres_s) < 60 else None  # noqa: PLR2004 - few enough to tell apart
+        few = len(centres_s) <= MARKED_WINDOWS
         for name, curve in self._timeline.curves.items():
             if name == "decision":
-                values = np.nan_to_num(curve)
-                ax.fill_between(centres_s, 0, values, color="grey", alpha=0.25, lw=0, label=name)
+                known = np.isfinite(curve)
+                ax.fill_between(
+                    centres_s, 0, curve, where=known, color="grey", alpha=0.25, lw=0, label=name
+                )
             else:
                 ax.plot(
-                    centres_s, curve, color=VOTER_COLOURS[name], lw=1, marker=marker, ms=3,
+                    centres_s, curve, color=VOTER_COLOURS[name], lw=1, alpha=0.85,
+                    marker="o" if few or name == "transcript" else None, ms=3,
                     label=name,
                 )  # fmt: skip
         ax.axhline(0.5, color="grey", lw=0.5, ls=":")
         ax.set_ylim(-0.03, 1.03)
         ax.set_ylabel("emergency")
-        ax.legend(loc="upper right", ncols=4, fontsize=7, framealpha=0.7)
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=4, fontsize=7, frameon=False)
 
     def _decision(self, spans: list[tuple[float, float, int]]) -> None:
         ax = self._axes["decision"]

@@ -54,7 +54,8 @@ def send_test(
     loaded = load_config(config)
     rooms = [each.name for each in loaded.rooms]
     if room is not None and room not in rooms:
-        raise typer.BadParameter(f"there are {', '.join(rooms)}", param_hint="--room")
+        message = f"there are {', '.join(rooms)}"
+        raise typer.BadParameter(message, param_hint="--room")
     failed = under_way = False
     with opened(loaded, Secrets.load(), state_dir_of(loaded)) as trial:
         identity = trial.send(room or rooms[0])

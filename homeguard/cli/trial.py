@@ -125,7 +125,8 @@ def _channels(
     if config.sms.enabled:
         if secrets.twilio_auth_token is None:
             message = "sms.enabled needs the environment variable HOMEGUARD_TWILIO_AUTH_TOKEN"
-            raise ConfigError("config", [message])
+            source = "config"
+            raise ConfigError(source, [message])
         yield SmsChannel(
             config.sms,
             secrets.twilio_auth_token.get_secret_value(),
