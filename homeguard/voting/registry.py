@@ -60,7 +60,7 @@ class Calibration(_Part):
 
     scale: float = 1.0
     bias: float = 0.0
-    temperature: float = Field(1.0, gt=0.0)
+    temperature: float = Field(default=1.0, gt=0.0)
 
 
 class ModelEntry(_Part):
@@ -72,9 +72,9 @@ class ModelEntry(_Part):
     files: dict[Annotated[str, AfterValidator(_inside)], FileEntry] = Field(min_length=1)
     labels: tuple[str, ...] = ()
     mel: MelSettings | None = None
-    window_s: float = Field(30.0, gt=0.0)
+    window_s: float = Field(default=30.0, gt=0.0)
     calibration: Calibration = Calibration()
-    threshold: float = Field(0.5, ge=0.0, le=1.0)
+    threshold: float = Field(default=0.5, ge=0.0, le=1.0)
     thresholds: dict[Category, float] = Field(default_factory=dict)
     source: str = ""
     data: str = ""
