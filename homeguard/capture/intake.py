@@ -14,6 +14,7 @@ from homeguard.domain import BLOCK_SAMPLES, AudioChunk, Float32
 SAMPLE_RATE = 16_000  # Hz
 DC_TIME_S = 1.0  # offsets that change more slowly than this are removed
 CLIPPED = 0.999  # of full scale
+INAUDIBLE = 1e-7  # -140 dBFS: what resampling leaves of digital silence
 
 
 class Intake:
@@ -60,6 +61,9 @@ class Intake:
 
     def _without_offset(self, mono: Float32) -> Float32:
         """Subtract a running mean, ramped over the block so that no step is made."""
+        if not mono.any():
+            self._offset = 0.0  # digital silence stays exact: it tells a dead microphone
+            return mono
         mean = float(mono.mean())
         before = mean if self._offset is None else self._offset
         keep = math.exp(-len(mono) / (self._rate * DC_TIME_S))
@@ -85,6 +89,8 @@ class Intake:
             yield self._chunk(sound[first : first + BLOCK_SAMPLES].copy())
 
     def _chunk(self, samples: Float32) -> AudioChunk:
+        if np.abs(samples).max() < INAUDIBLE:
+            samples = np.zeros_like(samples)
         samples.flags.writeable = False
         start_s = self._start_s + self._emitted / SAMPLE_RATE
         self._emitted += len(samples)
