@@ -87,6 +87,9 @@ class MqttLink:
         self.on_up: Callable[[], None] = lambda: None
         self._level_every_s = level_every_s
         self._level_at: dict[str, float] = {}
+        # paho calls `_on_publish` while it holds the lock of its own queue, so `_changed` must
+        # never be held while publishing. `_order` keeps an old state from overtaking a new one.
+        self._order = threading.Lock()
         self._changed = threading.Condition()
         self._connected = False
         self._broken = False
@@ -159,9 +162,10 @@ class MqttLink:
 
     def state(self, message: Message) -> None:
         """Publish without waiting; a retained one after a reconnect, if there is no broker now."""
-        self._keep(message)
-        if self._connected:
-            self._publish(message)
+        with self._order:
+            self._keep(message)
+            if self._connected:
+                self._publish(message)
 
     def deliver(self, key: str, messages: Sequence[Message]) -> None:
         """Publish in order and wait until the broker has acknowledged all with success.
@@ -175,9 +179,10 @@ class MqttLink:
                 message = f"MQTT broker {self._config.host}:{self._config.port} unreachable"
                 raise DeliveryError(message, retryable=True, code="offline")
             sent = []
-            for each in messages:
-                self._keep(each)
-                sent.append((self._publish(each), each.topic))
+            with self._order:
+                for each in messages:
+                    self._keep(each)
+                    sent.append((self._publish(each), each.topic))
             self._waiting[key] = sent
         with self._changed:
             self._changed.wait_for(
@@ -226,16 +231,17 @@ class MqttLink:
         if reason.is_failure:
             self._breaks(f"refuses us: {reason}; check mqtt.username and HOMEGUARD_MQTT_PASSWORD")
             return
-        with self._changed:
-            self._connected = True
-            self._changed.notify_all()
         if self._broken:
             _log.info("MQTT broker %s: connected again", self._config.host)
         self._broken = False
         client.subscribe([(self.topic(name, "set"), 1) for name in COMMANDS])
-        self._publish(Message(self.topic("status"), "online", retain=True))
-        for message in list(self._retained.values()):
-            self._publish(message)
+        with self._order:
+            self._publish(Message(self.topic("status"), "online", retain=True))
+            for message in self._retained.values():
+                self._publish(message)
+            with self._changed:
+                self._connected = True
+                self._changed.notify_all()
         self.on_up()
 
     def _on_connect_fail(self, _client: paho.Client, _data: object) -> None:
@@ -258,7 +264,6 @@ class MqttLink:
     def _on_publish(
         self, _client: paho.Client, _data: object, mid: int, reason: ReasonCode, _properties: object
     ) -> None:
-        # paho holds its queue's lock here: `_changed` must never be held while publishing.
         with self._changed:
             self._codes.pop(mid, None)
             self._codes[mid] = reason

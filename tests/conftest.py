@@ -1,0 +1,5 @@
+"""Fixtures of real parts, each from a module of `parts`."""
+
+from __future__ import annotations
+
+pytest_plugins = ["tests.parts.mosquitto", "tests.parts.pulse", "tests.parts.twilio"]
