@@ -62,6 +62,7 @@ class MixtureOptions:
     made_share: float = 0.35  # of the sounds
     silent_share: float = 0.04  # of the sounds
     made_per_recipe: int = 40
+    short_share: float = 0.3  # of the batches after phase 1
     short_s: float = 2.56  # never 1.6 s, see homeguard.mel's callers: 80 encoder frames
     window_s: float = 5.0
     workers: int = 1
@@ -118,7 +119,7 @@ class Mixture(IterableDataset[Batch]):
                 self._speech.example(chosen.short_s, ease, rng)._replace(label=_IGNORED)
                 for _ in range(self._batch_size)
             ]
-        window_s = chosen.short_s if rng.random() < 0.15 else chosen.window_s
+        window_s = chosen.short_s if rng.random() < chosen.short_share else chosen.window_s
         return [
             self._speech.example(window_s, 0.15, rng)
             if rng.random() < chosen.speech_share

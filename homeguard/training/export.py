@@ -1,0 +1,196 @@
+"""The joint model as the daemon runs it: CTranslate2 int8 Whisper and an ONNX head.
+
+The exported files are compared with the torch model on real windows; an export that differs by more
+than `Tolerance` is refused, so that nothing ships that was not what training measured.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from ctranslate2.converters import TransformersConverter
+from transformers import GenerationConfig
+
+from homeguard.mel import HOP_LENGTH, N_FFT, N_MELS, SAMPLE_RATE, Float32, log_mel
+from homeguard.text import edit_distance, to_jamo
+from homeguard.training import tokens
+from homeguard.training.joint import JointModel, base_model
+from homeguard.training.recognise import Transcriber
+
+WHISPER_DIR, HEAD_DIR = "whisper-home", "encoder-head"
+
+
+class ExportError(Exception):
+    """What was exported is not what was trained; the message says by how much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How far int8 may stray from float32, over the windows compared."""
+
+    encoding_cosine: float = 0.99  # at least, each window
+    logit_error: float = 0.75  # at most, mean over windows of the largest difference
+    same_category: float = 0.95  # at least this share
+    letter_errors: float = 0.05  # at most, of the letters torch writes
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """What the comparison found."""
+
+    windows: int
+    encoding_cosine_min: float
+    logit_error_mean: float
+    same_category: float
+    letter_errors: float
+
+
+def load_joint(checkpoint: Path, base: str) -> JointModel:
+    """The trained model of a Lightning checkpoint, in eval mode; no pickled code is run."""
+    model = JointModel(base_model(base))
+    state = torch.load(checkpoint, weights_only=True, map_location="cpu")["state_dict"]
+    model.load_state_dict({name.removeprefix("model."): value for name, value in state.items()})
+    return model.eval()
+
+
+def export_joint(model: JointModel, out_dir: Path) -> None:
+    """Write `whisper-home/` and `encoder-head/model.onnx` under `out_dir`."""
+    with tempfile.TemporaryDirectory() as scratch:
+        published = Path(scratch) / "published"
+        save_published(model, published)
+        converter = TransformersConverter(
+            str(published), copy_files=["tokenizer.json", "preprocessor_config.json"]
+        )
+        converted = Path(scratch) / "converted"
+        converter.convert(str(converted), quantization="int8")
+        target = out_dir / WHISPER_DIR
+        target.mkdir(parents=True, exist_ok=True)
+        for file in sorted(converted.iterdir()):
+            (target / file.name).write_bytes(file.read_bytes())
+    _export_head(model, out_dir / HEAD_DIR / "model.onnx")
+
+
+def save_published(model: JointModel, folder: Path) -> None:
+    """Write the Whisper as transformers and others read it: safetensors, tokenizer, configs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    whisper = model.whisper
+    end = tokens.symbol_id(tokens.END)
+    whisper.generation_config = GenerationConfig(
+        bos_token_id=end,
+        eos_token_id=end,
+        pad_token_id=end,
+        decoder_start_token_id=tokens.symbol_id(tokens.START),
+        max_length=whisper.config.max_target_positions,
+        suppress_tokens=[],
+        begin_suppress_tokens=[],
+        is_multilingual=True,
+        lang_to_id={t: tokens.symbol_id(t) for t in tokens.LANGUAGE_TOKENS.values()},
+        task_to_id={
+            "transcribe": tokens.symbol_id(tokens.TRANSCRIBE),
+            "translate": tokens.symbol_id("<|translate|>"),
+        },
+        no_timestamps_token_id=tokens.symbol_id(tokens.NO_TIMESTAMPS),
+        alignment_heads=[
+            [layer, head] for layer in range(whisper.config.decoder_layers) for head in range(2)
+        ],
+    )
+    whisper.save_pretrained(folder)
+    tokens.write_tokenizer(folder)
+    window_s = 2 * whisper.config.max_source_positions * HOP_LENGTH // SAMPLE_RATE
+    preprocessor = {
+        "feature_extractor_type": "WhisperFeatureExtractor",
+        "feature_size": N_MELS,
+        "sampling_rate": SAMPLE_RATE,
+        "hop_length": HOP_LENGTH,
+        "chunk_length": window_s,
+        "n_fft": N_FFT,
+        "n_samples": window_s * SAMPLE_RATE,
+        "nb_max_frames": window_s * SAMPLE_RATE // HOP_LENGTH,
+        "padding_side": "right",
+        "padding_value": 0.0,
+        "return_attention_mask": False,
+    }
+    _write_json(folder / "preprocessor_config.json", preprocessor)
+
+
+def compare(model: JointModel, out_dir: Path, windows: Sequence[tuple[Float32, str]]) -> Parity:
+    """Torch float32 against the exported files on (samples of 5 s, language) windows."""
+    transcriber = Transcriber(out_dir / WHISPER_DIR)
+    head = onnxruntime.InferenceSession(
+        str(out_dir / HEAD_DIR / "model.onnx"), providers=["CPUExecutionProvider"]
+    )
+    cosines, errors, same, wrong, letters = [], [], [], 0, 0
+    for samples, language in windows:
+        mel = torch.from_numpy(log_mel(samples))[None]
+        with torch.inference_mode():
+            encoding = model.encode(mel)
+            logits = model.head(encoding)[0].numpy()
+        exported = np.array(transcriber.encode(samples))
+        flat, other = encoding.numpy().ravel(), exported.ravel()
+        cosines.append(float(flat @ other / (np.linalg.norm(flat) * np.linalg.norm(other))))
+        found = head.run(["logits"], {"encoding": exported})[0][0]
+        errors.append(float(np.abs(found - logits).max()))
+        same.append(int(found.argmax()) == int(logits.argmax()))
+        written = greedy(model, encoding, language)
+        wrong += edit_distance(to_jamo(written), to_jamo(transcriber.hear(samples, language).text))
+        letters += len(written)
+    return Parity(
+        windows=len(windows),
+        encoding_cosine_min=min(cosines),
+        logit_error_mean=float(np.mean(errors)),
+        same_category=float(np.mean(same)),
+        letter_errors=wrong / max(letters, 1),
+    )
+
+
+def refuse_strayed(parity: Parity, tolerance: Tolerance | None = None) -> None:
+    """Raise ExportError when the export differs more than tolerated."""
+    allowed = tolerance or Tolerance()
+    if (
+        parity.encoding_cosine_min < allowed.encoding_cosine
+        or parity.logit_error_mean > allowed.logit_error
+        or parity.same_category < allowed.same_category
+        or parity.letter_errors > allowed.letter_errors
+    ):
+        raise ExportError(f"the export strays from torch: {asdict(parity)}, allowed {allowed}")
+
+
+@torch.inference_mode()
+def greedy(model: JointModel, encoding: torch.Tensor, language: str, most: int = 100) -> str:
+    """The text that torch writes for one encoding (1, t, d_model), most likely token by token."""
+    ids = [tokens.symbol_id(token) for token in tokens.prompt(language)]
+    begun = len(ids)
+    end, first_timestamp = tokens.symbol_id(tokens.END), tokens.VOCABULARY_SIZE - tokens.TIMESTAMPS
+    while len(ids) < most:
+        logits, _ = model.decode(encoding, torch.tensor([ids]))
+        # With <|notimestamps|> in the prompt no decoder writes a timestamp.
+        chosen = int(logits[0, -1, :first_timestamp].argmax())
+        if chosen == end:
+            break
+        ids.append(chosen)
+    return tokens.text_of(ids[begun:])
+
+
+def _export_head(model: JointModel, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.onnx.export(
+        model.head,
+        (torch.zeros(1, 250, model.whisper.config.d_model),),
+        str(path),
+        input_names=["encoding"],
+        output_names=["logits"],
+        dynamic_axes={"encoding": {1: "frames"}},
+        opset_version=17,
+        dynamo=False,
+    )
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
