@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
+from scipy import fft
 from scipy.signal import oaconvolve
 
 from homeguard.mel import SAMPLE_RATE, Float32
@@ -159,8 +160,9 @@ class Augmenter:
                 SAMPLE_RATE / rng.uniform(*chosen.high_pass_hz),
                 rng.uniform(6.0, 24.0),
             )
-        spectrum = np.fft.rfft(samples) * 10.0 ** (gain_db / 20.0)
-        return np.fft.irfft(spectrum, n=len(samples)).astype(np.float32)
+        gains = (10.0 ** (gain_db / 20.0)).astype(np.float32)
+        spectrum = fft.rfft(np.asarray(samples, dtype=np.float32)) * gains
+        return np.asarray(fft.irfft(spectrum, n=len(samples)), dtype=np.float32)
 
 
 def pad(samples: Float32, size: int) -> Float32:
@@ -190,9 +192,10 @@ def active_frames(samples: Float32) -> NDArray[np.bool_]:
 
 def coloured_noise(size: int, exponent: float, rng: np.random.Generator) -> Float32:
     """Noise of RMS 1 whose power falls as 1 / f ** exponent (0 white, 1 pink, 2 brown); (size,)."""
-    spectrum = np.fft.rfft(rng.standard_normal(size).astype(np.float32))
+    spectrum = fft.rfft(rng.standard_normal(size, dtype=np.float32))
     hz = np.maximum(np.fft.rfftfreq(size, 1.0 / SAMPLE_RATE), 20.0)
-    noise = np.fft.irfft(spectrum * hz ** (-exponent / 2.0), n=size)
+    slope = (hz ** (-exponent / 2.0)).astype(np.float32)
+    noise = fft.irfft(spectrum * slope, n=size)
     return np.asarray(noise / (np.sqrt(np.square(noise).mean()) + _TINY), dtype=np.float32)
 
 

@@ -37,10 +37,14 @@ def tone(hz: ArrayLike, duration_s: float, overtones: Sequence[float] = ()) -> F
     course = np.broadcast_to(np.asarray(hz, dtype=np.float64), seconds(duration_s).shape)
     phase = 2.0 * np.pi * np.cumsum(course) / SAMPLE_RATE
     top_hz = float(course.max())
-    sound = np.sin(phase)
+    turn = np.exp(1j * phase).astype(np.complex64)
+    partial, sound = turn, turn.imag.copy()
     for number, gain in enumerate(overtones, start=2):
-        if gain and number * top_hz < _TOP_HZ:
-            sound = sound + gain * np.sin(number * phase)
+        if number * top_hz >= _TOP_HZ:
+            break
+        partial = partial * turn
+        if gain:
+            sound += np.float32(gain) * partial.imag
     return normal(sound)
 
 

@@ -1,0 +1,338 @@
+"""Training of the CNN voter by Lightning: windows from a pool, YAMNet as a teacher, ONNX out.
+
+Loss: cross-entropy with smoothed labels over the 19 categories, plus (compact network, teacher
+given) the mean squared error between the teacher's standardised embedding of each second and a
+linear map of the network's features of that second. Clips with low label confidence are left out:
+measured, they hurt (RAVDESS actors speaking harmless sentences in anger).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import lightning
+import numpy as np
+import onnxruntime
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
+
+from homeguard.mel import N_MELS, Float32
+from homeguard.training.augment import mask_mel, simulate_rooms
+from homeguard.training.corpus import (
+    USABLE_LICENCES,
+    Confidence,
+    Licence,
+    open_audio,
+    read_manifest,
+    select,
+    summary,
+)
+from homeguard.training.metrics import auc, emergency_margin, is_emergency
+from homeguard.training.networks import (
+    Architecture,
+    CompactCnn,
+    S0Cnn,
+    network,
+    parameters,
+)
+from homeguard.training.pool import (
+    Drawer,
+    PoolOptions,
+    WindowPool,
+    Windows,
+    build_pool,
+    held_out_windows,
+)
+from homeguard.training.speech import SpeechOptions, open_speech
+from homeguard.training.teacher import EMBEDDING_SIZE, Yamnet
+
+Network: TypeAlias = S0Cnn | CompactCnn
+
+
+@dataclass(frozen=True, slots=True)
+class CnnOptions:
+    """One training run; everything that decides its result."""
+
+    manifest: Path
+    out: Path  # model.onnx and training.json are written here
+    cache: Path  # decoded audio, rooms, pools: kept between runs
+    teacher: Path | None = None  # yamnet.tflite
+    architecture: Architecture = "compact"
+    licences: tuple[Licence, ...] = tuple(sorted(USABLE_LICENCES))
+    confidences: tuple[Confidence, ...] = ("high", "medium")
+    epochs: int = 16
+    batch_size: int = 64
+    learning_rate: float = 2e-3  # peak of the one-cycle schedule
+    weight_decay: float = 0.02
+    label_smoothing: float = 0.1
+    teacher_weight: float = 1.0
+    level_jitter: float = 0.08  # of the scaled mel; 0.025 is one decibel
+    machine_voices: int = 800  # synthesised utterances among the normal sounds; 0: none
+    precision: str = "bf16-mixed"
+    seed: int = 1
+    pool: PoolOptions = field(default_factory=PoolOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class CnnResult:
+    """What a run gave; also in training.json beside the model."""
+
+    model: Path
+    parameters: int
+    val_auc_clean: float
+    val_auc_mixed: float
+    val_accuracy: float
+    export_difference: float  # largest, between the ONNX and the torch logits
+    seconds: float
+
+
+def train_cnn(options: CnnOptions) -> CnnResult:
+    """Train, choose the best epoch on val, export. Resumes a killed run of the same options."""
+    started = time.monotonic()
+    lightning.seed_everything(options.seed, verbose=False)
+    clips = read_manifest(options.manifest, options.licences)
+    audio = open_audio(clips, options.cache)
+    kept = select(clips, confidences=options.confidences)
+    train, val = select(kept, "train"), select(kept, "val")
+    rooms = simulate_rooms(options.cache)
+    voices = _machine_voices(options)
+    folder = options.cache / f"pool-{options.pool.seed}-{options.pool.windows}"
+    teacher = Yamnet(options.teacher) if options.teacher else None
+    drawer = Drawer(options.pool, train, audio, voices)
+    pool = build_pool(options.pool, drawer, rooms, teacher, folder)
+    held_out = held_out_windows(options.pool, val, audio, rooms)
+    lesson = _Lesson(options, pool if teacher else None, steps=_steps(options, len(pool)))
+    best = _fit(lesson, options, pool, held_out)
+    difference = export_onnx(best, options.out / "model.onnx", frames=options.pool.frames)
+    scores = _judge(_logits(best, held_out.mels), held_out)
+    result = CnnResult(
+        options.out / "model.onnx",
+        parameters(best),
+        scores["auc_clean"],
+        scores["auc_mixed"],
+        scores["accuracy"],
+        difference,
+        round(time.monotonic() - started, 1),
+    )
+    _write(options, result, lesson.history, summary(kept))
+    return result
+
+
+def export_onnx(model: Network, path: Path, frames: int) -> float:
+    """Write the model as ONNX with free length; gives the largest difference of its logits.
+
+    Takes input `log_mel` (1, 1, 80, t), gives `logits` (1, 19). The difference is measured on
+    random mels of one window's and twice that length.
+    """
+    model = model.eval().float().to(memory_format=torch.contiguous_format)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.onnx.export(
+        model,
+        (torch.zeros(1, 1, N_MELS, frames),),
+        str(path),
+        input_names=["log_mel"],
+        output_names=["logits"],
+        dynamic_axes={"log_mel": {3: "frames"}},
+        opset_version=17,
+        dynamo=False,  # the scripted exporter keeps the length free without guards
+    )
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    difference = 0.0
+    for length in (frames, 2 * frames):
+        mel = torch.randn(1, 1, N_MELS, length, generator=torch.Generator().manual_seed(1))
+        with torch.inference_mode():
+            expected = model(mel).numpy()
+        (given,) = session.run(["logits"], {"log_mel": mel.numpy()})
+        difference = max(difference, float(np.abs(given - expected).max()))
+    return difference
+
+
+class _PoolDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """Batches of the pool: masked mels (b, 1, 80, t), labels (b,), embeddings (b, k, 1024)."""
+
+    def __init__(self, pool: WindowPool, jitter: float, seed: int) -> None:
+        self._pool = pool
+        self._jitter = jitter
+        self._rng = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return len(self._pool)
+
+    def __getitem__(self, indices: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+        rows = np.sort(np.asarray(indices))
+        mels = self._pool.mels[rows].astype(np.float32)
+        shift = self._rng.normal(0.0, self._jitter, size=(len(rows), 1, 1)).astype(np.float32)
+        mels = np.stack([mask_mel(mel, self._rng) for mel in mels + shift])
+        return (
+            torch.from_numpy(mels[:, None]),
+            torch.from_numpy(self._pool.labels[rows]),
+            torch.from_numpy(self._pool.embeddings[rows].astype(np.float32)),
+        )
+
+
+class _Lesson(lightning.LightningModule):
+    """The network, its loss and its schedule."""
+
+    def __init__(self, options: CnnOptions, taught_by: WindowPool | None, steps: int) -> None:
+        super().__init__()
+        self.net = network(options.architecture).to(memory_format=torch.channels_last)
+        self.history: list[dict[str, float]] = []
+        self._options = options
+        self._steps = steps
+        self._held_out: Windows | None = None
+        self._seen: list[Tensor] = []
+        self.pupil: nn.Linear | None = None
+        if taught_by is not None and isinstance(self.net, CompactCnn):
+            self.pupil = nn.Linear(CompactCnn.FEATURES, EMBEDDING_SIZE)
+            sample = np.log1p(taught_by.embeddings[:2000].astype(np.float32))
+            self.register_buffer("mean", torch.from_numpy(sample.mean(axis=(0, 1))))
+            self.register_buffer("deviation", torch.from_numpy(sample.std(axis=(0, 1)) + 0.05))
+
+    def judge_on(self, held_out: Windows) -> None:
+        """Which windows tell how good an epoch was."""
+        self._held_out = held_out
+
+    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _index: int) -> Tensor:
+        """Loss of one batch."""
+        mels, labels, embeddings = batch
+        maps = self.net.maps(mels.contiguous(memory_format=torch.channels_last))
+        loss = nn.functional.cross_entropy(
+            self.net.classify(maps).float(), labels, label_smoothing=self._options.label_smoothing
+        )
+        if self.pupil is not None:
+            loss = loss + self._options.teacher_weight * self._distance(maps, embeddings)
+        self.log("loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: list[Tensor], _index: int) -> None:
+        """Collect the logits of held-out windows."""
+        self._seen.append(self.net(batch[0]).float().cpu())
+
+    def on_validation_epoch_end(self) -> None:
+        """Judge the epoch."""
+        logits, self._seen = torch.cat(self._seen).numpy(), []
+        held_out = self._held_out
+        if held_out is None or len(logits) != len(held_out.labels):
+            return  # Lightning's trial batches before the first epoch
+        scores = _judge(logits, held_out)
+        self.history.append(scores)
+        self.log_dict(scores, prog_bar=True)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW on a one-cycle schedule."""
+        optimizer = torch.optim.AdamW(
+            self.parameters(),
+            lr=self._options.learning_rate,
+            weight_decay=self._options.weight_decay,
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, self._options.learning_rate, total_steps=self._steps, pct_start=0.15
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def _distance(self, maps: Tensor, embeddings: Tensor) -> Tensor:
+        """Mean squared error to the teacher's embeddings (b, k, 1024), second by second."""
+        if self.pupil is None:
+            return maps.new_zeros(())
+        each = nn.functional.adaptive_avg_pool1d(maps.mean(dim=2), embeddings.shape[1])
+        guess = self.pupil(each.transpose(1, 2)).float()
+        target = (torch.log1p(embeddings) - self.mean) / self.deviation
+        return nn.functional.mse_loss(guess, target)
+
+
+def _fit(lesson: _Lesson, options: CnnOptions, pool: WindowPool, held_out: Windows) -> Network:
+    checkpoints = options.out / "checkpoints"
+    keeper = ModelCheckpoint(
+        checkpoints, filename="best", monitor="score", mode="max", save_last=True
+    )
+    trainer = lightning.Trainer(
+        max_epochs=options.epochs,
+        precision=options.precision,
+        logger=False,
+        callbacks=[keeper],
+        enable_progress_bar=sys.stderr.isatty(),
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        default_root_dir=options.out,
+    )
+    dataset = _PoolDataset(pool, options.level_jitter, options.seed)
+    batches = BatchSampler(RandomSampler(dataset), options.batch_size, drop_last=True)
+    loader = DataLoader(dataset, sampler=batches, batch_size=None)
+    mels = torch.from_numpy(held_out.mels[:, None].astype(np.float32))
+    val_loader = DataLoader(torch.utils.data.TensorDataset(mels), batch_size=64)
+    lesson.judge_on(held_out)
+    last = checkpoints / "last.ckpt"
+    trainer.fit(lesson, loader, val_loader, ckpt_path=last if last.exists() else None)
+    best = torch.load(keeper.best_model_path, map_location="cpu", weights_only=True)
+    lesson.load_state_dict(best["state_dict"])
+    return lesson.net.eval()
+
+
+def _steps(options: CnnOptions, windows: int) -> int:
+    return options.epochs * (windows // options.batch_size)
+
+
+def _logits(model: Network, mels: NDArray[np.float16]) -> Float32:
+    model.eval()
+    with torch.inference_mode():
+        parts = [
+            model(torch.from_numpy(mels[start : start + 64, None].astype(np.float32))).numpy()
+            for start in range(0, len(mels), 64)
+        ]
+    return np.concatenate(parts)
+
+
+def _judge(logits: Float32, held_out: Windows) -> dict[str, float]:
+    positive, margin = is_emergency(held_out.labels), emergency_margin(logits)
+    clean, mixed = ~held_out.mixed, held_out.mixed
+    found = {
+        "auc_clean": auc(margin[clean], positive[clean]),
+        "auc_mixed": auc(margin[mixed], positive[mixed]),
+        "accuracy": float((logits.argmax(axis=1) == held_out.labels).mean()),
+    }
+    # What an epoch is chosen by: both AUCs, and a little of the categories.
+    found["score"] = found["auc_clean"] + found["auc_mixed"] + 0.25 * found["accuracy"]
+    return found
+
+
+def _machine_voices(options: CnnOptions) -> Sequence[Float32]:
+    if not options.machine_voices:
+        return ()
+    words = 5 * options.machine_voices // 8
+    wanted = SpeechOptions(
+        words=words, distress=1, harmless=options.machine_voices - words, held_out=5
+    )
+    corpus = open_speech(wanted, options.cache)
+    return [
+        corpus.samples(utterance)
+        for utterance in corpus.utterances
+        if utterance.split == "train" and utterance.kind in {"words", "harmless"}
+    ]
+
+
+def _write(
+    options: CnnOptions,
+    result: CnnResult,
+    history: list[dict[str, float]],
+    data: dict[str, object],
+) -> None:
+    record = {
+        "options": asdict(options),
+        "result": asdict(result),
+        "history": history,
+        "data": data,
+    }
+    text = json.dumps(record, indent=1, default=str, ensure_ascii=False)
+    (options.out / "training.json").write_text(text + "\n", encoding="utf-8")

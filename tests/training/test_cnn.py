@@ -1,0 +1,92 @@
+"""The CNNs and their training: the table's size, any length, an export that equals torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("lightning")
+pytest.importorskip("pyroomacoustics")
+soundfile = pytest.importorskip("soundfile")
+
+from homeguard.training import networks  # noqa: E402
+from homeguard.training.cnn import CnnOptions, export_onnx, train_cnn  # noqa: E402
+from homeguard.training.pool import PoolOptions  # noqa: E402
+from homeguard.training.sound_models import CnnModel  # noqa: E402
+
+pytestmark = pytest.mark.lab
+
+
+def test_the_tables_network_has_its_parameters_and_widths() -> None:
+    model = networks.network("s0")
+    assert networks.parameters(model) == 353_619
+    mels = torch.zeros(1, 1, 80, 3000)
+    assert model.maps(mels).shape == (1, 128, 5, 6)
+    assert model(mels).shape == (1, 19)
+
+
+@pytest.mark.parametrize("width", [1, 2, 5, 6, 16])
+def test_the_adaptive_pool_equals_torchs(width: int) -> None:
+    maps = torch.randn(2, 4, 5, width)
+    expected = torch.nn.functional.adaptive_max_pool2d(maps, (5, 3))
+    torch.testing.assert_close(networks._pool_time(maps, 3), expected)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("architecture", ["s0", "compact"])
+def test_the_export_equals_torch_at_any_length(
+    architecture: networks.Architecture, tmp_path: Path
+) -> None:
+    model = networks.network(architecture)
+    assert export_onnx(model, tmp_path / "model.onnx", frames=500) < 1e-4
+    session = CnnModel(tmp_path / "model.onnx")
+    assert session.logits(np.zeros((80, 161), dtype=np.float32)).shape == (19,)
+
+
+def home(folder: Path) -> Path:
+    """A corpus of tones (fire) and noise (indoor)."""
+    rng = np.random.default_rng(0)
+    rows = ["path,category,split"]
+    for split, count in (("train", 6), ("val", 3)):
+        for index in range(count):
+            for category in ("fire", "indoor"):
+                t = np.arange(24_000) / 16_000
+                tone = 0.3 * np.sin(2 * np.pi * rng.uniform(500, 2_000) * t)
+                sound = tone if category == "fire" else 0.1 * rng.standard_normal(len(t))
+                name = f"{split}-{category}-{index}.wav"
+                soundfile.write(folder / name, sound, 16_000)
+                rows.append(f"{name},{category},{split}")
+    (folder / "manifest.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return folder / "manifest.csv"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_small_run_trains_exports_and_writes_what_it_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "homeguard.training.cnn.simulate_rooms", lambda _cache: (np.ones(1, np.float32),)
+    )
+    options = CnnOptions(
+        manifest=home(tmp_path),
+        out=tmp_path / "cnn",
+        cache=tmp_path / "cache",
+        architecture="s0",
+        epochs=1,
+        batch_size=8,
+        machine_voices=0,
+        precision="32-true",
+        pool=PoolOptions(windows=24),
+    )
+    result = train_cnn(options)
+    written = SimpleNamespace(**json.loads((tmp_path / "cnn" / "training.json").read_text()))
+    assert result.model.is_file()
+    assert result.export_difference < 1e-4
+    assert written.options["seed"] == options.seed
+    assert written.data["by_split"]["train"] == {"fire": 6, "indoor": 6}
+    assert len(written.history) == 1
