@@ -57,6 +57,38 @@ def list_models(*, as_json: JsonOption = False, config: ConfigOption = None) -> 
         typer.echo(f"Sets (voters.set), the default first: {', '.join(registry.sets)}")
 
 
+@app.command("pull")
+def pull_model(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="tiny, base, small, medium, large-v3, turbo, a hub's owner/repository, or a "
+            "directory with a Whisper for CTranslate2."
+        ),
+    ],
+    *,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            envvar="HF_ENDPOINT",
+            metavar="URL",
+            help="Another server that speaks the hub's protocol.",
+            show_default=False,
+        ),
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Fetch a published Whisper, the transcriber for real speech; goes on where it broke off."""
+    from homeguard.voting.pull import pull
+
+    registry = _registry(config)
+    model = pull(name, registry.pulled, endpoint=endpoint)
+    size = sum(file.bytes for file in model.entry.files.values()) / 1e6
+    typer.echo(f"{model.name}: {size:.0f} MB in {model.directory}, licence: {model.entry.licence}")
+    typer.echo("To use it, write into config.yaml:")
+    typer.echo(f"voters:\n  transcript:\n    model: {model.name}")
+
+
 @app.command("verify")
 def verify_models(
     names: Annotated[

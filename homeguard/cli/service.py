@@ -13,14 +13,20 @@ if TYPE_CHECKING:
     from homeguard.config import Config
 
 
-def run(config: ConfigOption = None) -> None:
+def run(
+    *,
+    config: ConfigOption = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log what goes on, not only what matters.")
+    ] = False,
+) -> None:
     """Listen and alert until told to stop (SIGTERM or Ctrl-C); ends within 5 seconds."""
     from homeguard import runtime as _runtime  # noqa: F401 - before any native library
     from homeguard.config import Secrets
     from homeguard.daemon import run as run_daemon
     from homeguard.logs import configure
 
-    configure()
+    configure(verbose=verbose)
     run_daemon(_placed(load_config(config)), Secrets.load())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,9 +38,11 @@ FINAL = frozenset({DeliveryState.DELIVERED, DeliveryState.FAILED, DeliveryState.
 class Trial:
     """Sends one test and follows its messages; use it inside `opened`."""
 
-    def __init__(self, outbox: Outbox, planner: Planner, *, by_daemon: bool) -> None:
+    def __init__(
+        self, outbox: Outbox, submit: Callable[[Alert], Alert], *, by_daemon: bool
+    ) -> None:
         self._outbox = outbox
-        self._desk = Desk(outbox, planner, utc_now)
+        self._submit = submit
         self.by_daemon = by_daemon
 
     def send(self, room: str) -> str:
@@ -58,7 +60,7 @@ class Trial:
             ended_at=now,
             rooms=(room,),
         )
-        self._desk.submit(Alert(Change.NEW, None, incident))
+        self._submit(Alert(Change.NEW, None, incident))
         if not self.deliveries(incident.id):
             message = "nobody would be told: enable mqtt, or sms with alerts.contacts"
             raise HomeGuardError(message)
@@ -96,15 +98,14 @@ def opened(config: Config, secrets: Secrets, directory: Path) -> Iterator[Trial]
             # The daemon holds the directory: it finds what is stored and sends it.
             outbox = Outbox(directory, utc_now, exclusive=False)
             stack.callback(outbox.close)
-            yield Trial(outbox, planner, by_daemon=True)
+            yield Trial(outbox, Desk(outbox, planner, utc_now).submit, by_daemon=True)
             return
         stack.callback(outbox.close)
         channels = list(_channels(config, secrets, outbox, stack))
         dispatcher = Dispatcher(outbox, planner, channels, config.alerts, utc_now)
-        trial = Trial(outbox, planner, by_daemon=False)
         dispatcher.start()
         stack.callback(dispatcher.stop, 1.0)
-        yield trial
+        yield Trial(outbox, dispatcher.submit, by_daemon=False)
 
 
 def utc_now() -> datetime:
