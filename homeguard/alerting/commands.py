@@ -1,0 +1,91 @@
+"""What commands from MQTT do: acknowledge, and raise a test alert."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+
+from homeguard.alerting.dispatch import Dispatcher
+from homeguard.alerting.mqtt_link import Command, MqttLink
+from homeguard.alerting.outbox import Clock, Outbox
+from homeguard.domain import Alert, Change, HomeGuardError, Incident, IncidentState, Reason
+from homeguard.labels import Category
+
+_PRESSED = frozenset({"", "PRESS", "ON", "all"})  # what buttons send: no incident in particular
+
+_log = logging.getLogger(__name__)
+
+
+class Commands:
+    """Takes a link's commands: `link.on_command = Commands(...)`. Called in paho's thread.
+
+    `on_acknowledged` gets the incident as it is afterwards, for whoever keeps it in memory.
+    """
+
+    def __init__(
+        self,
+        link: MqttLink,
+        outbox: Outbox,
+        dispatcher: Dispatcher,
+        room: str,
+        now: Clock,
+        on_acknowledged: Callable[[Incident], None] | None = None,
+    ) -> None:
+        self._link = link
+        self._outbox = outbox
+        self._dispatcher = dispatcher
+        self._room = room
+        self._now = now
+        self._on_acknowledged = on_acknowledged
+
+    def __call__(self, command: Command) -> None:
+        """Do what a command says and tell what became of it."""
+        try:
+            if command.name == "ack":
+                self._acknowledge(command)
+            elif command.name == "test":
+                alert = self._dispatcher.submit(drill(self._room, self._now()))
+                self._link.answer("test", alert.after.raised_at.isoformat())
+            else:
+                _log.warning("MQTT: %s commands are not taken yet", command.name)
+        except (HomeGuardError, sqlite3.Error) as exc:
+            _log.warning("MQTT: %s command refused: %s", command.name, exc)
+            self._link.answer(command.name, json.dumps({"error": str(exc)}, ensure_ascii=False))
+
+    def _acknowledge(self, command: Command) -> None:
+        by = command.by or "MQTT"
+        for incident_id in self._meant(command):
+            done = self._dispatcher.acknowledge(incident_id, by)
+            answer = {"id": incident_id, "by": done.by}
+            self._link.answer("ack", json.dumps(answer, ensure_ascii=False))
+            if done.alert is not None and self._on_acknowledged is not None:
+                self._on_acknowledged(done.alert.after)
+
+    def _meant(self, command: Command) -> list[str]:
+        """The incident that is named, or all that nobody has taken and that still run."""
+        if command.incident_id is not None:
+            return [command.incident_id]
+        if command.value not in _PRESSED and not command.value.startswith("{"):
+            return [command.value]
+        return [i.id for i in self._outbox.running() if i.acknowledged_by is None]
+
+
+def drill(room: str, at: datetime) -> Alert:
+    """A test alert: goes the way of a real one, says that it is a test, switches nothing on."""
+    incident = Incident(
+        id=uuid.uuid4().hex[:16],
+        room=room,
+        category=Category.HELP_REQUEST,
+        state=IncidentState.TEST,
+        confidence=1.0,
+        raised_at=at,
+        updated_at=at,
+        onset_at=at,
+        reason=Reason.AGREED,
+        rooms=(room,),
+    )
+    return Alert(Change.NEW, None, incident)
