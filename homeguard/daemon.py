@@ -26,7 +26,7 @@ from homeguard.alerting.outbox import Outbox
 from homeguard.alerting.schema import EventWriter
 from homeguard.alerting.sms import SmsChannel
 from homeguard.capture.inbox import Inbox
-from homeguard.config import Config, Secrets
+from homeguard.config import Config, RoomConfig, Secrets
 from homeguard.domain import (
     Alert,
     AlertChannel,
@@ -37,7 +37,7 @@ from homeguard.domain import (
 )
 from homeguard.listening import Listener
 from homeguard.notify import Notifier
-from homeguard.pipeline import Heard, Home, Room
+from homeguard.pipeline import At, Heard, Home, Room, stream_clock
 from homeguard.voting.load import Voting, load_panel
 from homeguard.voting.registry import Registry
 
@@ -169,10 +169,14 @@ class Daemon:
         config, voting = self._config, self._voting
         return {
             room.name: Room(
-                config, voting.extractor, voting.panel, self._tracker, lambda _end_s: self._now()
+                config, voting.extractor, voting.panel, self._tracker, self._clock_of(room)
             )
             for room in config.rooms
         }
+
+    def _clock_of(self, room: RoomConfig) -> At:
+        """A recording has its own time, as if it began now; live sound happens when it is heard."""
+        return stream_clock(self._now()) if room.file else lambda _end_s: self._now()
 
     def _open_link(self, secrets: Secrets, stack: ExitStack) -> MqttLink | None:
         config = self._config

@@ -1,0 +1,166 @@
+"""`homeguard run` as a process of its own, between a real microphone, broker and SMS gateway."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+
+from homeguard.demo.gateway import Gateway
+from homeguard.demo.scene import read_scene
+from tests.fakes import noise
+from tests.parts.mosquitto import NODE_PASSWORD, NODE_USER, Mosquitto, Subscriber, wait_until
+from tests.parts.pulse import MICROPHONE, VirtualMicrophone
+from tests.parts.twilio import ACCOUNT, SENDER, TOKEN
+
+READY_S = 30.0
+
+
+def configure(directory: Path, broker: Mosquitto, gateway: Gateway, **room: str) -> Path:
+    """A config.yaml for one room."""
+    settings = {
+        "node": {"name": "home", "state_dir": str(directory / "state")},
+        "rooms": [{"name": "den", "label": "거실", **room}],
+        "mqtt": {"host": "127.0.0.1", "port": broker.port, "username": NODE_USER},
+        "alerts": {"contacts": [{"name": "미나", "phone": "+821012345678"}]},
+        "sms": {
+            "enabled": True,
+            "account_sid": ACCOUNT,
+            "sender": SENDER,
+            "base_url": gateway.url,
+        },
+    }
+    path = directory / "config.yaml"
+    path.write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
+    return path
+
+
+@contextmanager
+def running(config: Path, notify: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The daemon, from ready on; what it tells systemd goes to the socket `notify`."""
+    environment = os.environ | {
+        "HOMEGUARD_MQTT_PASSWORD": NODE_PASSWORD,
+        "HOMEGUARD_TWILIO_AUTH_TOKEN": TOKEN,
+        "NOTIFY_SOCKET": str(notify),
+    }
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(notify))
+        manager.settimeout(READY_S)
+        with (config.parent / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "homeguard", "run", "--config", str(config)],
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            assert manager.recv(4096).startswith(b"READY=1"), (config.parent / "log").read_text()
+            yield process
+        finally:
+            process.kill()
+            process.wait(10)
+            notify.unlink()
+
+
+def stop(process: subprocess.Popen[bytes]) -> float:
+    """SIGTERM; gives the seconds until it ended, with exit code 0."""
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+    return time.monotonic() - began
+
+
+def smoke_alarm(path: Path) -> Path:
+    """The smoke alarm of the bundled scene after 40 s of quiet."""
+    scene = read_scene()
+    event = next(e for e in scene.sounds if e.category == "fire")
+    sound, rate = soundfile.read(scene.recording, dtype="float32")
+    cut = sound[round(event.start_s * rate) : round(event.end_s * rate)]
+    quiet = noise(8.0, rms=0.0005)
+    soundfile.write(path, np.concatenate([quiet, cut, quiet]), rate)
+    return path
+
+
+@pytest.mark.models
+@pytest.mark.microphone
+@pytest.mark.broker
+@pytest.mark.timeout(180)
+def test_a_smoke_alarm_at_the_microphone_reaches_subscriber_and_caregiver(
+    tmp_path: Path,
+    virtual_microphone: VirtualMicrophone,
+    broker: Mosquitto,
+    gateway: Gateway,
+) -> None:
+    config = configure(tmp_path, broker, gateway, microphone=MICROPHONE)
+    subscriber = Subscriber(broker)
+    with running(config, tmp_path / "notify") as process:
+        player = virtual_microphone.play(smoke_alarm(tmp_path / "alarm.wav"))
+        assert wait_until(lambda: bool(gateway.messages), 60), (tmp_path / "log").read_text()
+        assert player.wait(30) == 0
+        took_s = stop(process)
+    assert took_s < 5.0
+    events = [json.loads(m.payload) for m in subscriber.on("homeguard/home/events")]
+    subscriber.close()
+    assert events[0]["type"] == "new"
+    assert events[0]["after"]["category"] == "fire"
+    assert events[0]["after"]["room"] == "den"
+    emergency = [m.text for m in subscriber.on("homeguard/home/den/emergency")]
+    assert "ON" in emergency
+    assert [m.text for m in subscriber.on("homeguard/home/den/status/audio")][-1] == "online"
+    assert subscriber.on("homeguard/home/status")[-1].text == "offline"
+    (sms, *_) = gateway.messages
+    assert sms.to == "+821012345678"
+    assert "화재" in sms.body
+    assert "거실" in sms.body
+    clips = list((tmp_path / "state" / "clips").glob("*.flac"))
+    assert len(clips) == len({e["after"]["id"] for e in events})
+
+
+@pytest.mark.models
+@pytest.mark.broker
+@pytest.mark.timeout(120)
+def test_a_microphone_that_is_not_there_is_said_and_the_daemon_stays(
+    tmp_path: Path, broker: Mosquitto, gateway: Gateway
+) -> None:
+    config = configure(tmp_path, broker, gateway, microphone="no such microphone")
+    subscriber = Subscriber(broker)
+    with running(config, tmp_path / "notify") as process:
+        topic = "homeguard/home/den/problem"
+        assert wait_until(lambda: [m.text for m in subscriber.on(topic)][-1:] == ["ON"], 20)
+        assert process.poll() is None
+        assert stop(process) < 5.0
+    subscriber.close()
+    assert "no such microphone" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.models
+@pytest.mark.broker
+@pytest.mark.timeout(120)
+def test_a_second_daemon_on_the_same_state_directory_is_refused(
+    tmp_path: Path, broker: Mosquitto, gateway: Gateway
+) -> None:
+    config = configure(tmp_path, broker, gateway, microphone="none")
+    with running(config, tmp_path / "notify"):
+        second = subprocess.run(
+            [sys.executable, "-m", "homeguard", "run", "--config", str(config)],
+            env=os.environ | {"HOMEGUARD_TWILIO_AUTH_TOKEN": TOKEN},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert second.returncode == 1
+    assert "another HomeGuard" in second.stderr
+    assert "Traceback" not in second.stderr
