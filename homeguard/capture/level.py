@@ -11,31 +11,51 @@ from homeguard.domain import Float32
 
 SAMPLE_RATE = 16_000  # Hz
 SILENCE_DBFS = -120.0
-FRAME = 512  # samples: bins of 31.25 Hz
+FRAME = 512  # samples: 32 ms, bins of 31.25 Hz
 # Octaves: a whistle of 3 kHz stands out of its own band long before it stands out of the hum
 # that fills the lower ones.
 BAND_EDGES_HZ = (62.5, 250.0, 500.0, 1000.0, 2000.0, 4000.0)  # the last band ends at 8 kHz
-_FIRST_BINS = np.array([round(hz * FRAME / SAMPLE_RATE) for hz in BAND_EDGES_HZ])
+STEADY_BANDS = 2  # of few bins, hence averaged over the chunk; of the others the loudest frame
+CLICK = 32  # samples: 2 ms, the crackling of a fire
+N_LEVELS = 1 + len(BAND_EDGES_HZ) + 1
+_SILENCE = 10.0 ** (SILENCE_DBFS / 10.0)
 
 BLOCK_S = 1.0  # the floor looks at medians over so long: a click is no floor
 RISE_DB_PER_S = 0.5  # the floor follows a louder room only so fast
 
 
-def levels_dbfs(samples: Float32) -> Float32:
-    """RMS in dBFS of the whole and of each octave band, shape (7,); -120 for digital silence.
+def _band_power() -> Float32:
+    """Powers of the bands from the squared parts of a spectrum, re im re im ..., (514, 6)."""
+    first = [2 * round(hz * FRAME / SAMPLE_RATE) for hz in BAND_EDGES_HZ]
+    weights = np.zeros((FRAME + 2, len(first)), dtype=np.float32)
+    for band, (begin, end) in enumerate(zip(first, [*first[1:], FRAME + 2], strict=True)):
+        weights[begin:end, band] = 2.0 / FRAME**2
+    return weights
 
-    Takes mono float32 (n,), n >= 1. A full-scale sine has -3 dBFS.
+
+_BAND_POWER = _band_power()
+_CLICK_POWER = np.full(CLICK, 1.0 / CLICK, dtype=np.float32)
+
+
+def levels_dbfs(samples: Float32) -> Float32:
+    """Levels of a chunk in dBFS, shape (8,); -120 for digital silence.
+
+    RMS of the whole; of each of six octaves (the loudest 32 ms of the upper four); of the loudest
+    2 ms of the first difference, where clicks are. Takes mono float32 (n,), n >= 1, best a
+    multiple of 512. A full-scale sine has -3 dBFS.
     """
-    whole = float(np.dot(samples, samples)) / len(samples)
-    frames = max(1, len(samples) // FRAME)
-    sound = samples[: frames * FRAME]
-    if len(sound) < FRAME:
-        sound = np.pad(sound, (0, FRAME - len(sound)))
-    spectrum = np.fft.rfft(sound.reshape(frames, FRAME), axis=1)
-    power = (np.square(spectrum.real) + np.square(spectrum.imag)).sum(axis=0)
-    bands = np.add.reduceat(power, _FIRST_BINS) * (2.0 / (FRAME * FRAME * frames))
-    powers = np.concatenate([[whole], bands])
-    levels: Float32 = (10.0 * np.log10(np.maximum(powers, 1e-12))).astype(np.float32)
+    powers = np.empty(N_LEVELS)
+    powers[0] = np.dot(samples, samples) / len(samples)
+    if len(samples) % FRAME:
+        samples = np.pad(samples, (0, -len(samples) % FRAME))
+    spectrum = np.fft.rfft(samples.reshape(-1, FRAME)).view(np.float32)
+    bands = np.square(spectrum) @ _BAND_POWER
+    powers[1:-1] = bands.max(axis=0)
+    powers[1 : 1 + STEADY_BANDS] = bands[:, :STEADY_BANDS].mean(axis=0)
+    steps = samples[1:] - samples[:-1]
+    clicks = np.square(steps[: -(CLICK - 1)]).reshape(-1, CLICK) @ _CLICK_POWER
+    powers[-1] = clicks.max()
+    levels: Float32 = (10.0 * np.log10(np.maximum(powers, _SILENCE))).astype(np.float32)
     return levels
 
 
@@ -58,7 +78,7 @@ class NoiseFloor:
 
     @property
     def dbfs(self) -> Float32 | None:
-        """The floor, shape (7,); None until `settle_s` of sound were heard."""
+        """The floor, shape (8,); None until `settle_s` of sound were heard."""
         return self._floor if self._heard_s >= self._settle_s else None
 
     def update(self, levels: Float32, duration_s: float) -> None:

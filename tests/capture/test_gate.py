@@ -78,6 +78,14 @@ def test_a_soft_whistle_opens_it_through_a_louder_hum():
     assert open_share(marks(sound), 7.0, 9.9) == 0.0
 
 
+def test_soft_crackling_opens_it():
+    sound = noise(20.0, -60.0)
+    for at in range(10 * RATE, 12 * RATE, RATE // 4):
+        sound[at : at + 8] += np.float32(0.01) * np.array([1, -1] * 4, dtype=np.float32)
+    assert open_share(marks(sound), 10.0, 12.0) == 1.0
+    assert open_share(marks(sound), 7.0, 9.9) == 0.0
+
+
 def test_a_steady_alarm_is_heard_for_half_a_minute_before_it_becomes_the_floor():
     config = GateConfig(floor_settle_s=5.0)
     sound = noise(120.0, -60.0)
@@ -142,7 +150,7 @@ def test_a_tone_is_measured_in_its_octave(hz: int, band: int):
     levels = levels_dbfs(tone(0.096, -20.0, hz))
     assert levels[0] == pytest.approx(-20.0, abs=0.3)
     assert levels[band] == pytest.approx(-20.0, abs=1.0)
-    assert int(np.argmax(levels[1:])) + 1 == band
+    assert int(np.argmax(levels[1:-1])) + 1 == band
 
 
 @pytest.mark.parametrize("size", [1, 100, 512, 513, 1536])
@@ -158,7 +166,7 @@ def test_the_floor_falls_at_once_and_rises_slowly():
 
     def hear(dbfs: float, seconds: int) -> float:
         for _ in range(seconds * 8):
-            floor.update(np.full(7, dbfs, dtype=np.float32), 0.125)
+            floor.update(np.full(8, dbfs, dtype=np.float32), 0.125)
         assert floor.dbfs is not None
         return float(floor.dbfs[0])
 
