@@ -40,6 +40,11 @@ _log = logging.getLogger(__name__)
 _random = SystemRandom()
 
 
+def boot_time() -> float:
+    """Seconds since the machine started, sleep included: what the wall clock is held against."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def backoff_s(attempts: int, jitter: Callable[[], float] = _random.random) -> float:
     """Pause after the n-th failure: 1, 2, 4 ... 60 s, each up to a quarter more or less."""
     pause_s = min(_LAST_BACKOFF_S, _FIRST_BACKOFF_S * 2.0 ** min(attempts - 1, 10))
@@ -223,11 +228,12 @@ class Dispatcher:
         channels: Sequence[AlertChannel],
         config: AlertsConfig,
         now: Clock,
+        since_boot: Callable[[], float] = boot_time,
     ) -> None:
         self._outbox = outbox
         self._desk = Desk(outbox, planner, now)
         self._couriers = [Courier(channel, outbox, config, now) for channel in channels]
-        self._watch = _ClockWatch(outbox, now)
+        self._watch = _ClockWatch(outbox, now, since_boot)
         self._wakes = {channel.name: threading.Event() for channel in channels}
         self._threads: list[threading.Thread] = []
         self._until_s = float("inf")
@@ -304,12 +310,10 @@ class Dispatcher:
 class _ClockWatch:
     """Notices that the clock was set, and moves waiting rows along: they wait in real seconds."""
 
-    def __init__(
-        self, outbox: Outbox, now: Clock, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, outbox: Outbox, now: Clock, since_boot: Callable[[], float]) -> None:
         self._outbox = outbox
         self._now = now
-        self._monotonic = monotonic
+        self._since_boot = since_boot
         self._lock = threading.Lock()
         self._offset_s = self._measure()
 
@@ -322,7 +326,7 @@ class _ClockWatch:
                 self._outbox.shift(step_s)
 
     def _measure(self) -> float:
-        return self._now().timestamp() - self._monotonic()
+        return self._now().timestamp() - self._since_boot()
 
 
 def _acknowledged(before: Incident, by: str, now: Clock) -> Alert:

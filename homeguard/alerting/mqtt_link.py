@@ -111,7 +111,7 @@ class MqttLink:
         self._client.connect_async(host, port, keepalive=self._config.keepalive_s)
         self._client.loop_start()
 
-    def stop(self, deadline_s: float = 2.0) -> None:
+    def stop(self, deadline_s: float = 1.0) -> None:
         """Say offline, disconnect, end paho's thread."""
         ends = time.monotonic() + deadline_s
         if self._connected:
@@ -242,7 +242,10 @@ class MqttLink:
             with self._changed:
                 self._connected = True
                 self._changed.notify_all()
-        self.on_up()
+        try:
+            self.on_up()
+        except Exception:  # noqa: BLE001 a defect here would end paho's thread
+            _log.exception("MQTT: what follows a connect failed")
 
     def _on_connect_fail(self, _client: paho.Client, _data: object) -> None:
         self._breaks("cannot be reached; is it running, are mqtt.host, port and tls right?")

@@ -175,6 +175,15 @@ class Outbox:
                 {"s": step_s},
             )
 
+    def forget(self, before: datetime) -> int:
+        """Delete incidents raised before then, unless a message of theirs waits; how many."""
+        with self._transaction() as connection:
+            return connection.execute(
+                "DELETE FROM incidents WHERE raised_at < ? AND NOT EXISTS (SELECT 1 FROM deliveries"
+                " WHERE incident_id = incidents.id AND state IN ('pending', 'claimed'))",
+                (before.timestamp(),),
+            ).rowcount
+
     def told(self, incident_id: str) -> frozenset[str]:
         """Addresses to which this incident has been sent, or is being sent."""
         rows = self._database.rows(

@@ -38,6 +38,10 @@ class SteppedClock:
     def step(self, seconds: float) -> None:
         self.at += timedelta(seconds=seconds)
 
+    def since_boot(self) -> float:
+        """A monotonic clock that steps along, so that a step is time and not a clock set."""
+        return (self.at - START).total_seconds()
+
 
 class FakeChannel:
     """Does what the test put on its list, then delivers; keeps what it was given."""

@@ -309,6 +309,18 @@ def test_threads_share_the_outbox_and_no_row_is_claimed_twice(
     assert len(taken) == len(set(taken)) == 40
 
 
+def test_old_incidents_are_forgotten_once_nothing_waits(
+    outbox: Outbox, clock: SteppedClock
+) -> None:
+    submit(outbox, new(an_incident("done", state=IncidentState.TEST)), clock)
+    claimed(outbox, "mqtt")
+    claimed(outbox, "sms")
+    submit(outbox, new(an_incident("waits")), clock)
+    assert outbox.forget(START) == 0
+    assert outbox.forget(START + timedelta(1)) == 1
+    assert [incident.id for incident in outbox.incidents()] == ["waits"]
+
+
 def test_a_row_in_hand_shows_as_pending(outbox: Outbox, clock: SteppedClock) -> None:
     submit(outbox, new(an_incident()), clock)
     outbox.claim("mqtt")

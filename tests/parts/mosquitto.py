@@ -52,12 +52,30 @@ def wait_until(true: Callable[[], bool], timeout_s: float = 10.0) -> bool:
     return true()
 
 
+def make_certificate(directory: Path) -> None:
+    """ca.pem, a certificate for 127.0.0.1 that signs itself, and key.pem."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed: apt install openssl")
+    subprocess.run(
+        [
+            *(openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-nodes", "-days", "2", "-subj", "/CN=homeguard-test"),
+            *("-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", directory / "key.pem", "-out", directory / "ca.pem"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+
+
 @dataclass(slots=True)
 class Mosquitto:
     """The broker; `kill` it with -9 and `start` it again on the same port."""
 
     directory: Path
     port: int = field(default_factory=free_port)
+    tls: bool = False
     _process: subprocess.Popen[bytes] | None = None
 
     def configure(self) -> None:
@@ -86,6 +104,12 @@ class Mosquitto:
             "log_dest none",
             *(["user root"] if os.geteuid() == 0 else []),
         ]
+        if self.tls:
+            make_certificate(self.directory)
+            lines += [
+                f"certfile {self.directory / 'ca.pem'}",
+                f"keyfile {self.directory / 'key.pem'}",
+            ]
         (self.directory / "mosquitto.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def start(self) -> None:
@@ -199,6 +223,19 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
     directory = tmp_path / "mosquitto"
     directory.mkdir()
     mosquitto = Mosquitto(directory)
+    mosquitto.configure()
+    mosquitto.start()
+    yield mosquitto
+    mosquitto.kill()
+
+
+@pytest.fixture
+def tls_broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    """A broker that speaks TLS only, with a certificate that nobody but ca.pem vouches for."""
+    mosquitto_or_skip()
+    directory = tmp_path / "mosquitto-tls"
+    directory.mkdir()
+    mosquitto = Mosquitto(directory, tls=True)
     mosquitto.configure()
     mosquitto.start()
     yield mosquitto
