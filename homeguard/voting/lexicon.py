@@ -8,6 +8,7 @@ wordings that explain the same sounds better take a phrase back.
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any, Literal
 import yaml
 
 from homeguard.labels import Category
-from homeguard.voting.sounds_alike import Place, Sounds, budget, find, may_hold, pairs
+from homeguard.voting.sounds_alike import MERGED_COST, Place, Sounds, budget, find, find_all, may_hold, pairs
 
 Manner = Literal["calls", "alone", "signs"]
 _WEIGHTS: dict[Manner, float] = {"calls": 0.97, "alone": 0.97, "signs": 0.8}
@@ -82,7 +83,7 @@ class Lexicon:
         found = list(self._places(sounds))
         if not found:
             return None
-        coverage = self._coverage(sounds, [place for _, place in found])
+        coverage = self._coverage(sounds, [phrase for phrase, _ in found])
         return max(
             (_finding(phrase, place, coverage) for phrase, place in found),
             key=lambda finding: finding.confidence,
@@ -93,13 +94,16 @@ class Lexicon:
         found = list(_found(self._phrases, sounds, heard))
         if not found:
             return
-        harmless = [place for _, place in _found(self._harmless, sounds, heard)]
+        harmless = [p for _, p in _found(self._harmless, sounds, heard, merged_cost=math.inf)]
         for phrase, place in found:
             if not any(_explains(other, place) for other in harmless):
                 yield phrase, place
 
-    def _coverage(self, sounds: Sounds, places: Sequence[Place]) -> float:
-        covered = {i for place in places for i in range(place.start, place.end)}
+    def _coverage(self, sounds: Sounds, phrases: Sequence[_Phrase]) -> float:
+        covered: set[int] = set()
+        for phrase in phrases:
+            for start, end in find_all(sounds, phrase.symbols, budget(len(phrase.symbols))):
+                covered.update(range(start, end))
         for start, end in sounds.words:
             if sounds.symbols[start:end] in self._fillers:
                 covered.update(range(start, end))
@@ -107,24 +111,31 @@ class Lexicon:
 
 
 def _found(
-    phrases: Iterable[_Phrase], sounds: Sounds, heard: frozenset[str]
+    phrases: Iterable[_Phrase],
+    sounds: Sounds,
+    heard: frozenset[str],
+    merged_cost: float = MERGED_COST,
 ) -> Iterator[tuple[_Phrase, Place]]:
     """Every phrase that a text holds, at its best place."""
     for phrase in phrases:
         allowed = budget(len(phrase.symbols))
         if may_hold(heard, phrase.pairs, allowed):
-            place = find(sounds, phrase.symbols, allowed)
+            place = find(sounds, phrase.symbols, allowed, merged_cost)
             if place is not None:
                 yield phrase, place
 
 
 def _explains(harmless: Place, place: Place) -> bool:
-    """Whether a harmless wording explains the sounds of `place` as well as the phrase there."""
+    """Whether a harmless wording explains the sounds of `place` better than the phrase there.
+
+    What it leaves unexplained counts against it; a tie is the phrase's, unless it is an exact one.
+    """
     shared = min(place.end, harmless.end) - max(place.start, harmless.start)
-    if 2 * shared < place.end - place.start:
+    if shared <= 0:
         return False
-    slack = _CONTEXT * max(0, harmless.end - harmless.start - shared)
-    return harmless.cost <= place.cost + slack
+    cost = harmless.cost + (place.end - place.start - shared)
+    slack = _CONTEXT * (harmless.end - harmless.start - shared)
+    return cost == 0.0 or cost < place.cost + slack
 
 
 def _finding(phrase: _Phrase, place: Place, coverage: float) -> Finding:

@@ -7,6 +7,7 @@ Source of the search: Sellers, "The theory and computation of evolutionary dista
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -77,6 +78,11 @@ class Sounds:
         edges = sorted(self.starts)
         return tuple(pairwise(edges))
 
+    def part(self, start: int, end: int) -> Sounds:
+        """The symbols from `start` to `end`, with the words that begin or end there."""
+        starts = frozenset(at - start for at in self.starts if start <= at <= end)
+        return Sounds(self.symbols[start:end], starts)
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -105,11 +111,16 @@ def may_hold(text: frozenset[str], phrase: frozenset[str], allowed: float) -> bo
     return len(text & phrase) >= len(phrase) - 2 * int(allowed)
 
 
-def find(text: Sounds, phrase: str, allowed: float) -> Place | None:
-    """The cheapest place of `phrase` (symbols) in `text`, None above `allowed` edits."""
+def find(
+    text: Sounds, phrase: str, allowed: float, merged_cost: float = MERGED_COST
+) -> Place | None:
+    """The cheapest place of `phrase` (symbols) in `text`, None above `allowed` edits.
+
+    `merged_cost`: of beginning inside a word; a short phrase never does.
+    """
     length = len(text.symbols)
     strict = len(phrase) < SHORT
-    outside = float("inf") if strict else MERGED_COST
+    outside = float("inf") if strict else merged_cost
     # Costs and starts of the best alignments that end before each symbol of the text.
     costs = [0.0 if j in text.starts else outside for j in range(length + 1)]
     begins = list(range(length + 1))
@@ -139,3 +150,14 @@ def find(text: Sounds, phrase: str, allowed: float) -> Place | None:
     )
     cost, end = found
     return Place(begins[end], end, cost) if cost <= allowed else None
+
+
+def find_all(text: Sounds, phrase: str, allowed: float) -> Iterator[tuple[int, int]]:
+    """Begin and end of every place of `phrase` in `text`, the cheapest first, none overlapping."""
+    place = find(text, phrase, allowed)
+    if place is None or place.start == place.end:
+        return
+    yield place.start, place.end
+    yield from find_all(text.part(0, place.start), phrase, allowed)
+    for start, end in find_all(text.part(place.end, len(text.symbols)), phrase, allowed):
+        yield start + place.end, end + place.end

@@ -18,6 +18,7 @@ from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import BPE
 
 from homeguard.labels import Category
+from homeguard.text import to_jamo
 
 SPECIALS = (
     "<|endoftext|>",
@@ -129,7 +130,7 @@ def tiny_text() -> dict[str, Any]:
     return {
         "labels": ["normal", "help_request", "fire"],
         "sizes": [3],
-        "ngrams": {" 사": [-2.0, 2.0, 0.0], "살려": [0.0, 0.0, 0.0]},
+        "ngrams": {to_jamo("사람")[:3]: [-2.0, 2.0, 0.0], "help": [0.0, 0.0, 0.0]},
         "bias": [1.0, 0.0, 0.0],
     }
 
