@@ -28,7 +28,7 @@ class Gate:
         self._config = config
         self._floor = NoiseFloor(config.floor_window_s, config.floor_settle_s)
         self._speech = SpeechDetector(config.vad_mode, config.speech_probability)
-        self._hears_speech = hears_speech or self._speech.hear
+        self.hears_speech = hears_speech or self._speech.hear
         self._open_until_s = -np.inf
         self._quiet: Float32 | None = None
 
@@ -39,7 +39,7 @@ class Gate:
         self._floor.update(levels, duration_s)
         self._follow_quiet(duration_s)
         audible = bool(levels[0] >= self._config.min_dbfs)
-        speech = audible and self._hears_speech(chunk)
+        speech = audible and self.hears_speech(chunk)
         if not audible:
             self._speech.skip(chunk)
         if audible and (speech or self._stands_out(levels)):
