@@ -11,12 +11,16 @@ from homeguard.config import ClipsConfig
 from homeguard.domain import (
     Alert,
     Change,
+    Clip,
     Contact,
+    DeliveryError,
     DeliveryState,
     Incident,
     IncidentState,
     Receipt,
 )
+
+_PACKET_OVERHEAD = 1024  # topic and properties, generously
 
 _log = logging.getLogger(__name__)
 
@@ -38,10 +42,8 @@ class MqttChannel:
         del recipient  # everyone who subscribes
         after = alert.after
         key = f"{after.id}/{alert.change}/{after.state}/{after.updated_at.isoformat()}"
-        clip = self._clip(after)
-        self._link.deliver(key, [*self._states(alert), *self._event(alert), *clip])
-        if clip and after.clip:
-            self._shared[after.id] = after.clip.sha256
+        self._link.deliver(key, [*self._states(alert), *self._event(alert)])
+        self._share(after)
         if alert.change is Change.END:
             self._shared.pop(after.id, None)
         return Receipt(DeliveryState.DELIVERED)
@@ -72,24 +74,32 @@ class MqttChannel:
         payload = {"event_type": after.category.value, "id": after.id, "late": alert.late}
         return [Message(self._link.topic(after.room, "event"), json.dumps(payload)), events]
 
-    def _clip(self, incident: Incident) -> list[Message]:
-        """The recording, once for every version of it; none where it is gone already."""
+    def _share(self, incident: Incident) -> None:
+        """Publish the recording, once for every version of it; its failure fails no alert."""
         clip = incident.clip
         if clip is None or self._clips.share != "mqtt":
-            return []
+            return
         if self._shared.get(incident.id) == clip.sha256:
-            return []
+            return
         try:
-            sound = clip.path.read_bytes()
-        except OSError as exc:
-            _log.warning("clip of incident %s cannot be read: %s", incident.id, exc)
-            return []
-        return [
-            Message(
-                self._events.clip_topic(incident),
-                sound,
-                media_type=clip.media_type,
-                expiry_s=int(self._clips.keep_days * 86_400),
-                correlation=incident.id.encode(),
-            )
-        ]
+            message = self._recording(incident, clip)
+            self._link.deliver(f"{incident.id}/clip/{clip.sha256}", [message])
+        except (OSError, DeliveryError) as exc:
+            _log.warning("the clip of incident %s is not shared: %s", incident.id, exc)
+        else:
+            self._shared[incident.id] = clip.sha256
+
+    def _recording(self, incident: Incident, clip: Clip) -> Message:
+        sound = clip.path.read_bytes()
+        limit = self._link.max_packet_bytes
+        if limit is not None and len(sound) + _PACKET_OVERHEAD > limit:
+            # A broker hangs up on a packet past its limit, again and again.
+            message = f"{len(sound)} bytes are more than the broker takes ({limit})"
+            raise DeliveryError(message, retryable=False)
+        return Message(
+            self._events.clip_topic(incident),
+            sound,
+            media_type=clip.media_type,
+            expiry_s=int(self._clips.keep_days * 86_400),
+            correlation=incident.id.encode(),
+        )

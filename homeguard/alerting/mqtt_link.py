@@ -85,6 +85,7 @@ class MqttLink:
         self._node = node
         self.on_command: Callable[[Command], None] = _ignore
         self.on_up: Callable[[], None] = lambda: None
+        self.max_packet_bytes: int | None = None  # what the broker says it takes
         self._level_every_s = level_every_s
         self._level_at: dict[str, float] = {}
         # paho calls `_on_publish` while it holds the lock of its own queue, so `_changed` must
@@ -226,11 +227,12 @@ class MqttLink:
         _data: object,
         _flags: object,
         reason: ReasonCode,
-        _properties: object,
+        properties: object,
     ) -> None:
         if reason.is_failure:
             self._breaks(f"refuses us: {reason}; check mqtt.username and HOMEGUARD_MQTT_PASSWORD")
             return
+        self.max_packet_bytes = getattr(properties, "MaximumPacketSize", None)
         if self._broken:
             _log.info("MQTT broker %s: connected again", self._config.host)
         self._broken = False

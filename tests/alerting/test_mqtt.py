@@ -191,6 +191,18 @@ def test_a_clip_that_is_gone_does_not_hold_up_the_alert(
     assert receipt.state is DeliveryState.DELIVERED
 
 
+def test_a_clip_that_the_broker_would_not_take_is_not_sent(
+    broker: Mosquitto, subscriber: Subscriber, link: MqttLink, tmp_path: Path
+) -> None:
+    (tmp_path / "a.flac").write_bytes(bytes(5000))
+    incident = an_incident(clip=Clip(tmp_path / "a.flac", "audio/flac", 1.0, "ab"))
+    link.max_packet_bytes = 2000
+    assert a_channel(link, broker).send(new(incident), None).state is DeliveryState.DELIVERED
+    link.audio("kitchen", "online")
+    assert told(subscriber, "homeguard/home/kitchen/status/audio", "online")
+    assert subscriber.on(f"homeguard/home/incidents/{incident.id}/clip") == []
+
+
 def test_what_the_acl_refuses_is_a_permanent_error(broker: Mosquitto, make_link: MakeLink) -> None:
     link = make_link(MUTED_PASSWORD, username=MUTED_USER)
     assert link.wait_connected(5)

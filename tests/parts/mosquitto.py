@@ -42,7 +42,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(true: Callable[[], bool], timeout_s: float = 10.0) -> bool:
+def wait_until(true: Callable[[], bool], timeout_s: float = 30.0) -> bool:
     """Look every few milliseconds until `true`, or the time is over."""
     ends = time.monotonic() + timeout_s
     while time.monotonic() < ends:
