@@ -147,5 +147,14 @@ def test_check_config_sums_up_without_whole_numbers_or_passwords(tmp_path):
     assert "secret" not in result.output
 
 
+def test_a_token_in_the_clear_is_refused(tmp_path):
+    sms = {"enabled": True, "account_sid": "AC1", "sender": "+12025550123"}
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump({"sms": sms | {"base_url": "http://sms.example.com"}}))
+    result = CliRunner().invoke(app, ["check-config", str(path)])
+    assert result.exit_code == 2
+    assert "sms.base_url: use https" in result.stderr
+
+
 def test_the_shipped_config_gives_no_warning():
     assert list(warnings_of(Config(), Secrets())) == []

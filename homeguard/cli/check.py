@@ -11,6 +11,7 @@ from homeguard.cli.exits import ExitCode, complain
 from homeguard.cli.options import ConfigOption, JsonOption, find_config, load_config
 
 if TYPE_CHECKING:
+    from homeguard.config import Config
     from homeguard.doctor import Check
 
 
@@ -31,11 +32,28 @@ def check_config(
 
     found = find_config(file or config)
     checked = load_with_lines(found) if found else Config()
+    if checked.sms.enabled:
+        _check_gateway(checked)
     typer.echo(f"{found or 'no config file, built-in defaults'}: valid")
     for label, value in summarize(checked):
         typer.echo(f"  {label:<9} {value}")
     for warning in warnings_of(checked, Secrets.load()):
         complain(f"warning: {warning}")
+
+
+def _check_gateway(config: Config) -> None:
+    """Raises ConfigError where the token would travel in the clear."""
+    from datetime import UTC, datetime
+
+    from homeguard.alerting.sms import SmsChannel
+
+    SmsChannel(
+        config.sms,
+        "",
+        compose=lambda _alert, _contact: "",
+        sent=lambda _address, _since: (),
+        now=lambda: datetime.now(UTC),
+    )
 
 
 def config_reference(

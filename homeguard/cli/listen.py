@@ -250,3 +250,4 @@ def devices(*, as_json: JsonOption = False) -> None:
         raise typer.Exit(ExitCode.FAILED)
     for device in found:
         typer.echo(str(device))
+    typer.echo(f'\nIn config.yaml, under rooms:  microphone: "{found[0].name}"')

@@ -29,22 +29,32 @@ def summarize(config: Config) -> Iterator[tuple[str, str]]:
 
 def warnings_of(config: Config, secrets: Secrets) -> Iterator[str]:
     """What is allowed but will hardly be meant."""
-    sms, mqtt = config.sms, config.mqtt
-    if not (mqtt.enabled or sms.enabled or config.apprise.enabled):
+    mqtt = config.mqtt
+    if not (mqtt.enabled or config.sms.enabled):
         yield "no channel is enabled: incidents are recorded, but nobody is told"
-    if config.alerts.contacts and not sms.enabled:
-        yield "contacts are named, but sms.enabled is false: they get no text message"
-    if sms.enabled and not config.alerts.contacts:
-        yield "sms.enabled is true, but alerts.contacts is empty: nobody gets a text message"
-    if sms.enabled and secrets.twilio_auth_token is None:
-        yield "sms needs the environment variable HOMEGUARD_TWILIO_AUTH_TOKEN"
     if mqtt.enabled and mqtt.username and secrets.mqtt_password is None:
         yield "mqtt.username is set, but the environment variable HOMEGUARD_MQTT_PASSWORD is not"
-    for number, contact in enumerate(config.alerts.contacts):
-        if sms.enabled and not contact.phone.startswith(sms.countries):
-            yield f"alerts.contacts.{number}.phone: its country is not in sms.countries"
+    yield from _sms_warnings(config, secrets)
+    for name, section in (("apprise", config.apprise), ("web", config.web)):
+        if section.enabled:
+            yield f"{name}.enabled has no effect: this version has no {name} yet"
     if config.clips.share == "link" and not config.web.base_url:
         yield "clips.share is link, but web.base_url is empty: messages carry no link"
+
+
+def _sms_warnings(config: Config, secrets: Secrets) -> Iterator[str]:
+    sms, contacts = config.sms, config.alerts.contacts
+    if not sms.enabled:
+        if contacts:
+            yield "contacts are named, but sms.enabled is false: they get no text message"
+        return
+    if not contacts:
+        yield "sms.enabled is true, but alerts.contacts is empty: nobody gets a text message"
+    if secrets.twilio_auth_token is None:
+        yield "sms needs the environment variable HOMEGUARD_TWILIO_AUTH_TOKEN"
+    for number, contact in enumerate(contacts):
+        if not contact.phone.startswith(sms.countries):
+            yield f"alerts.contacts.{number}.phone: its country is not in sms.countries"
 
 
 def mask(phone: str) -> str:
