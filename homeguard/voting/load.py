@@ -22,7 +22,7 @@ from homeguard.voting.registry import Kind, Model, ModelSet, Registry
 from homeguard.voting.seat import Build
 from homeguard.voting.sound import SoundJudge, Thresholds
 from homeguard.voting.text_classifier import TextClassifier
-from homeguard.voting.transcript import TranscriptVoter
+from homeguard.voting.transcript import LEXICON_THRESHOLD, TranscriptVoter
 from homeguard.voting.whisper import Whisper
 
 _log = logging.getLogger(__name__)
@@ -98,10 +98,19 @@ class _Loader:
         if not self._set.whisper:
             return None
         try:
-            return Whisper(self._model("whisper", self._set.whisper).directory, self._threads)
+            whisper = Whisper(self._model("whisper", self._set.whisper).directory, self._threads)
         except ModelError as exc:
             self._missing.append(str(exc))
             return None
+        length_s = self._config.window.length_s
+        if whisper.max_s < length_s:
+            message = (
+                f"window.length_s is {length_s:g}, but {self._set.whisper} hears "
+                f"{whisper.max_s:g} s at most: shorten the window"
+            )
+            self._missing.append(message)
+            return None
+        return whisper
 
     def _encoder(self) -> Voter:
         if self._whisper is None:
@@ -122,11 +131,15 @@ class _Loader:
             message = "the Whisper that writes down speech is not loaded"
             raise ModelError(message)
         self._models["transcriber"] = name
+        classifier, threshold = self._text()
+        config = self._config.voters.transcript
+        if config.threshold is None:
+            config = config.model_copy(update={"threshold": threshold})
         return TranscriptVoter(
             whisper,
-            Lexicon.load(self._config.voters.transcript.extra_phrases),
-            self._text(),
-            self._config.voters.transcript,
+            Lexicon.load(config.extra_phrases),
+            classifier,
+            config,
             self._config.window,
             shares_encoding=shared,
         )
@@ -134,15 +147,16 @@ class _Loader:
     def _transcriber(self, name: str) -> Whisper:
         return Whisper(self._registry.verified(name, "whisper").directory, self._threads)
 
-    def _text(self) -> TextClassifier | None:
+    def _text(self) -> tuple[TextClassifier | None, float]:
+        """The classifier and its threshold; without one the lexicon judges alone."""
         if not self._set.text:
-            return None
+            return None, LEXICON_THRESHOLD
         try:
             model = self._model("text", self._set.text)
-            return TextClassifier.load(model.file(".json"))
+            return TextClassifier.load(model.file(".json")), model.entry.threshold
         except ModelError as exc:
             self._missing.append(f"transcript: judges by its lexicon alone: {exc}")
-            return None
+            return None, LEXICON_THRESHOLD
 
     def _judge(self, voter: str, model: Model) -> SoundJudge:
         thresholds = Thresholds.choose(

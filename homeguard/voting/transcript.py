@@ -26,8 +26,9 @@ from homeguard.voting.whisper import Decoded, Whisper
 NAME = "transcript"
 _MARGIN_S = 0.2  # sound kept around a piece that is encoded by itself
 _SHORTEST_S = 0.1  # what is left of a stretch after its last piece may be too short to be speech
+_SURE = 0.5  # share of the allowed doubt (min_logprob) up to which a call for help is confident
 _UNHEARD = 0.05  # probability of words that no classifier judged and no phrase matched
-_THRESHOLD = 0.5  # where the configuration says nothing
+LEXICON_THRESHOLD = 0.5  # where neither configuration nor classifier says another
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,8 @@ class _Judge:
         self._lexicon = lexicon
         self._classifier = classifier
         self._guards = Guards(config)
-        self._threshold = _THRESHOLD if config.threshold is None else config.threshold
+        self._sure = _SURE * config.min_logprob
+        self._threshold = LEXICON_THRESHOLD if config.threshold is None else config.threshold
 
     def vote(self, decoded: Decoded, piece: Span) -> Vote:
         """A vote on the words, or UNSURE with the guard's reason."""
@@ -138,13 +140,14 @@ class _Judge:
             return replace(unsure, spoken=piece)
         probability, category, detail = self._weigh(decoded.text, finding)
         emergency = probability >= self._threshold
+        call = finding is not None and finding.call and decoded.mean_logprob >= self._sure
         return Vote(
             NAME,
             emergency,
             probability=probability,
             category=category if emergency else Category.INDOOR,
             transcript=unicodedata.normalize("NFC", decoded.text),
-            distress=emergency and finding is not None and finding.call,
+            distress=emergency and call,
             spoken=piece,
             detail=detail if emergency else None,
         )
