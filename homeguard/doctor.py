@@ -140,6 +140,7 @@ def _ntp_synchronised() -> bool | None:
 
 def _state_directory(config: Config) -> Iterator[Check]:
     directory = Path(os.environ.get("STATE_DIRECTORY") or config.node.state_dir)
+    made = not directory.exists()
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryFile(dir=directory) as file:
@@ -147,6 +148,8 @@ def _state_directory(config: Config) -> Iterator[Check]:
             file.flush()
             os.fsync(file.fileno())
         free_mb = shutil.disk_usage(directory).free / 1e6
+        if made:
+            directory.rmdir()
     except OSError as error:
         yield Check(
             "state",

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 what was asked for failed, 2 usage or config error, 3 inpu
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated, Any
 
 import typer
@@ -57,6 +58,9 @@ def homeguard(
 
     It does not replace a certified smoke, gas or medical alarm.
     """
+    del version  # its callback has seen to it
+    # What commands have to say they print themselves; `run` sends the log to stderr.
+    logging.getLogger("homeguard").addHandler(logging.NullHandler())
 
 
 LISTENING = "Listening"
