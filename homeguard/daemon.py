@@ -13,15 +13,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from homeguard.alerting.clip import ClipWriter
+from homeguard.alerting.commands import Commands
 from homeguard.alerting.dispatch import Dispatcher
 from homeguard.alerting.escalation import Planner
 from homeguard.alerting.incident import IncidentTracker
 from homeguard.alerting.message import Texter
 from homeguard.alerting.mqtt import MqttChannel
-from homeguard.alerting.mqtt_link import Command, MqttLink
+from homeguard.alerting.mqtt_link import MqttLink
 from homeguard.alerting.outbox import Outbox
 from homeguard.alerting.schema import EventWriter
 from homeguard.alerting.sms import SmsChannel
@@ -88,10 +89,12 @@ class Daemon:
         state_dir = config.node.state_dir
         self._outbox = Outbox(state_dir, now)
         stack.callback(self._outbox.close)
-        self._link = self._open_link(secrets, stack)
+        self._link = self._make_link(secrets)
         self._dispatcher = Dispatcher(
             self._outbox, Planner.of(config), self._channels(secrets), config.alerts, now
         )
+        if self._link is not None:
+            self._start_link(self._link, stack)
         self._dispatcher.start()
         stack.callback(self._dispatcher.stop, DRAIN_S)
         self._end_what_a_restart_left()
@@ -122,7 +125,7 @@ class Daemon:
                 self._tick()
             if time.monotonic() >= prune_at:
                 prune_at = time.monotonic() + PRUNE_EVERY_S
-                self._clips.prune(self._tracker.running_ids())
+                self._forget()
         self._notifier.stopping()
         _log.info("stopping")
 
@@ -138,6 +141,14 @@ class Daemon:
                 told(each)
             for alert in each.alerts:
                 _log.info("incident", extra=_facts(alert))
+
+    def _forget(self) -> None:
+        """Delete what is past its time: clips, and incidents with what was said in them."""
+        self._clips.prune(self._tracker.running_ids())
+        try:
+            self._outbox.forget(self._now() - timedelta(days=self._config.alerts.keep_days))
+        except sqlite3.Error as exc:
+            _log.warning("old incidents could not be deleted: %s", exc)
 
     def _finish_ended(self) -> None:
         """Finish rooms whose recording has been judged to its end."""
@@ -178,19 +189,21 @@ class Daemon:
         """A recording has its own time, as if it began now; live sound happens when it is heard."""
         return stream_clock(self._now()) if room.file else lambda _end_s: self._now()
 
-    def _open_link(self, secrets: Secrets, stack: ExitStack) -> MqttLink | None:
+    def _make_link(self, secrets: Secrets) -> MqttLink | None:
         config = self._config
         if not config.mqtt.enabled:
             return None
         password = secrets.mqtt_password.get_secret_value() if secrets.mqtt_password else None
         names = [room.name for room in config.rooms]
         every_s = config.health.level_every_s
-        link = MqttLink(config.mqtt, config.node.name, names, password, every_s)
-        link.on_command = self._obey
+        return MqttLink(config.mqtt, config.node.name, names, password, every_s)
+
+    def _start_link(self, link: MqttLink, stack: ExitStack) -> None:
+        room = self._config.rooms[0].name
+        link.on_command = Commands(link, self._outbox, self._dispatcher, room, self._now)
         link.on_up = lambda: self._dispatcher.hurry("mqtt")
         link.start()
         stack.callback(link.stop)
-        return link
 
     def _channels(self, secrets: Secrets) -> Sequence[AlertChannel]:
         config = self._config
@@ -221,20 +234,6 @@ class Daemon:
             now = self._now()
             after = replace(incident, state=IncidentState.ENDED, ended_at=now, updated_at=now)
             self._dispatcher.submit(Alert(Change.END, incident, after))
-
-    def _obey(self, command: Command) -> None:
-        """A command from MQTT, in paho's thread."""
-        if command.name != "ack" or self._link is None:
-            _log.warning("MQTT: the command %s is not taken here", command.name)
-            return
-        try:
-            done = self._dispatcher.acknowledge(
-                command.incident_id or command.value, command.by or "mqtt"
-            )
-        except (HomeGuardError, sqlite3.Error) as exc:
-            self._link.answer("ack", f"refused: {exc}")
-            return
-        self._link.answer("ack", f"acknowledged by {done.by}")
 
     def _listener(self, room: str) -> Listener:
         return next(listener for listener in self._listeners if listener.name == room)
