@@ -6,6 +6,7 @@ can judge. Broker, SMS gateway, integrator and caregivers are outside it, all on
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from homeguard.demo.gateway import Gateway
 from homeguard.demo.report import Report
 from homeguard.demo.scene import Scene, Verdict, read_scene
 from homeguard.demo.subscriber import Message, subscribed
+from homeguard.logs import configure
 from homeguard.pipeline import Heard
 
 NODE, ROOM = "demo", "living-room"
@@ -40,6 +42,8 @@ def run() -> int:
 
     Raises HomeGuardError when a part does not start, or the daemon fails.
     """
+    configure()
+    logging.getLogger("homeguard").setLevel(logging.WARNING)
     scene = read_scene()
     report = Report(Console(highlight=False, soft_wrap=True), scene, len(CAREGIVERS))
     with ExitStack() as stack:
@@ -50,9 +54,11 @@ def run() -> int:
         config = configuration(scene, broker, gateway.url, directory / "state")
         report.begin(broker, gateway.url)
         heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
-        with report.waiting(), _listening(config, heard) as daemon:
+        with report.waiting(), _listening(config, heard) as (daemon, stop):
             while not daemon.done():
                 _show(report, heard, arrived, gateway, wait_s=_POLL_S)
+                if report.is_over:
+                    stop.set()
             daemon.result()
         _show(report, heard, arrived, gateway)
     return 0 if all(line.verdict is Verdict.RIGHT for line in report.end()) else 1
@@ -94,8 +100,10 @@ def _gateway() -> Iterator[Gateway]:
 
 
 @contextmanager
-def _listening(config: Config, heard: queue.SimpleQueue[Heard]) -> Iterator[Future[None]]:
-    """The daemon on a thread of its own until the recording's end, or the block's."""
+def _listening(
+    config: Config, heard: queue.SimpleQueue[Heard]
+) -> Iterator[tuple[Future[None], threading.Event]]:
+    """The daemon on a thread of its own until the event is set, or the block ends."""
     stop = threading.Event()
     secrets = Secrets(twilio_auth_token=SecretStr(_TOKEN), mqtt_password=None)
 
@@ -107,7 +115,7 @@ def _listening(config: Config, heard: queue.SimpleQueue[Heard]) -> Iterator[Futu
 
     with ThreadPoolExecutor(1, thread_name_prefix="daemon") as pool:
         try:
-            yield pool.submit(listen)
+            yield pool.submit(listen), stop
         finally:
             stop.set()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from homeguard.pipeline import Heard
 
 _SHOWN = ("id", "category", "category_ko", "room", "state", "confidence", "transcript", "raised_at")
 _MARKED = 4  # letters of an incident's id in a text
+_OVERDUE_S = 15.0  # after the recording's end
 
 
 class Report:
@@ -36,7 +38,17 @@ class Report:
         self._status: Status | None = None
         self._onsets_s: dict[str, float] = {}  # by incident, in seconds of the recording
         self._categories: dict[str, Category] = {}  # as MQTT told it last, in order of arrival
+        self._running: set[str] = set()  # incidents whose end is still to come
+        self._over_at: float | None = None  # monotonic, when the room fell silent for good
         self._texted: defaultdict[str, set[str]] = defaultdict(set)  # numbers by mark
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the recording has ended and all that must follow has arrived, or is overdue."""
+        if self._over_at is None:
+            return False
+        told = all(self._is_texted(incident) for incident in self._categories)
+        return (told and not self._running) or time.monotonic() - self._over_at > _OVERDUE_S
 
     def begin(self, broker: Broker, gateway_url: str) -> None:
         """Say what is about to happen."""
@@ -71,8 +83,10 @@ class Report:
         text = message.text
         if kind == "events":
             event = json.loads(text)
-            self._categories[event["after"]["id"]] = Category(event["after"]["category"])
+            self._note(event)
             text = _shortened(event)
+        elif kind == "audio" and text == "offline":
+            self._over_at = time.monotonic()
         self._console.print(f"[cyan]MQTT[/]  {message.topic}  {escape(text)}")
 
     def sms(self, sms: ReceivedSms) -> None:
@@ -97,12 +111,22 @@ class Report:
         return lines
 
     def _observed(self, incident: str) -> Observed:
-        texted = self._texted[incident[:_MARKED]]
         return Observed(
             self._categories[incident],
             self._onsets_s.get(incident, float("nan")),
-            all_texted=len(texted) == self._caregivers,
+            all_texted=self._is_texted(incident),
         )
+
+    def _note(self, event: dict[str, Any]) -> None:
+        incident = event["after"]["id"]
+        self._categories[incident] = Category(event["after"]["category"])
+        if event["type"] == "end":
+            self._running.discard(incident)
+        else:
+            self._running.add(incident)
+
+    def _is_texted(self, incident: str) -> bool:
+        return len(self._texted[incident[:_MARKED]]) == self._caregivers
 
     def _verdict(self, lines: tuple[Line, ...]) -> str:
         right = sum(line.verdict is Verdict.RIGHT for line in lines)
@@ -128,7 +152,7 @@ def _cells(line: Line) -> tuple[str, str, str, str, str]:
     sound, observed = line.expected or line.during, line.observed
     kind = line.expected.category if line.expected else None
     return (
-        f"{sound.name} ({sound.name_ko})" if sound else "-",
+        sound.name if sound else "-",
         f"{sound.start_s:.0f} s" if sound else "-",
         kind.value if kind else "quiet",
         f"{observed.category.value} from {observed.onset_s:.0f} s" if observed else "nothing",
