@@ -238,6 +238,7 @@ class AlertsConfig(Section):
     update_every_s: float = Field(300.0, ge=1.0, description="updates of a running incident")
     give_up_after_s: float = Field(86_400.0, ge=60.0, description="retries end")
     late_after_s: float = Field(60.0, ge=1.0, description="older alerts are marked late")
+    keep_days: float = Field(90.0, ge=1.0, description="incidents and their words, then deleted")
 
 
 class MqttConfig(Section):
