@@ -29,12 +29,14 @@ def silent(chunk: AudioChunk) -> bool:
 def noise(seconds: float, dbfs: float, seed: int = 0) -> Float32:
     rng = np.random.default_rng(seed)
     white = rng.standard_normal(round(seconds * RATE), dtype=np.float32)
-    return white * np.float32(10 ** (dbfs / 20))
+    scaled: Float32 = white * np.float32(10 ** (dbfs / 20))
+    return scaled
 
 
 def tone(seconds: float, dbfs: float, hz: float) -> Float32:
     t = np.arange(round(seconds * RATE)) / RATE
-    return (np.sqrt(2) * 10 ** (dbfs / 20) * np.sin(2 * np.pi * hz * t)).astype(np.float32)
+    sine: Float32 = (np.sqrt(2) * 10 ** (dbfs / 20) * np.sin(2 * np.pi * hz * t)).astype(np.float32)
+    return sine
 
 
 def marks(
