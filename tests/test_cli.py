@@ -317,7 +317,7 @@ def test_models_pull_from_a_hub_and_then_it_is_listed(tmp_path, config):
     assert result.exit_code == 0, result.stderr
     assert "model: small-one" in result.stdout
     listed = json.loads(run("models", "list", "--json", "-c", path).stdout)
-    assert [(row["name"], row["origin"]) for row in listed["models"]] == [("small-one", "pulled")]
+    assert ("small-one", "pulled") in [(row["name"], row["origin"]) for row in listed["models"]]
 
 
 def test_a_pull_that_fails_is_one_clear_line(tmp_path, config):
