@@ -21,7 +21,14 @@ from scipy.optimize import minimize, minimize_scalar
 
 from homeguard.mel import Float32
 from homeguard.training.augment import simulate_rooms
-from homeguard.training.corpus import USABLE_LICENCES, open_audio, read_manifest, select, summary
+from homeguard.training.corpus import (
+    USABLE_LICENCES,
+    file_name,
+    open_audio,
+    read_manifest,
+    select,
+    summary,
+)
 from homeguard.training.metrics import (
     Floats,
     auc,
@@ -85,7 +92,7 @@ def calibrate(model: SoundModel, options: CalibrateOptions) -> Calibration:
     fitted = fit(logits, windows, options.false_alarm_rate)
     record = {"calibration": asdict(fitted), "options": asdict(options), "data": summary(val)}
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(record, indent=1, default=str, ensure_ascii=False)
+    text = json.dumps(record, indent=1, default=file_name, ensure_ascii=False)
     options.out.write_text(text + "\n", encoding="utf-8")
     return fitted
 

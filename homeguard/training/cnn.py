@@ -9,6 +9,7 @@ measured, they hurt (RAVDESS actors speaking harmless sentences in anger).
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -26,11 +27,12 @@ from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
 from homeguard.mel import N_MELS, Float32
-from homeguard.training.augment import mask_mel, simulate_rooms
+from homeguard.training.augment import mask_mel, mix_mels, simulate_rooms
 from homeguard.training.corpus import (
     USABLE_LICENCES,
     Confidence,
     Licence,
+    file_name,
     open_audio,
     read_manifest,
     select,
@@ -76,6 +78,8 @@ class CnnOptions:
     label_smoothing: float = 0.1
     teacher_weight: float = 1.0
     level_jitter: float = 0.08  # of the scaled mel; 0.025 is one decibel
+    remix: float = 0.4  # share of a batch under which another normal window is laid
+    remix_snr_db: tuple[float, float] = (0.0, 25.0)
     machine_voices: int = 800  # synthesised utterances among the normal sounds; 0: none
     precision: str = "bf16-mixed"
     seed: int = 1
@@ -99,16 +103,16 @@ def train_cnn(options: CnnOptions) -> CnnResult:
     """Train, choose the best epoch on val, export. Resumes a killed run of the same options."""
     started = time.monotonic()
     lightning.seed_everything(options.seed, verbose=False)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     clips = read_manifest(options.manifest, options.licences)
     audio = open_audio(clips, options.cache)
     kept = select(clips, confidences=options.confidences)
     train, val = select(kept, "train"), select(kept, "val")
     rooms = simulate_rooms(options.cache)
     voices = _machine_voices(options)
-    folder = options.cache / f"pool-{options.pool.seed}-{options.pool.windows}"
     teacher = Yamnet(options.teacher) if options.teacher else None
     drawer = Drawer(options.pool, train, audio, voices)
-    pool = build_pool(options.pool, drawer, rooms, teacher, folder)
+    pool = build_pool(options.pool, drawer, rooms, teacher, options.cache)
     held_out = held_out_windows(options.pool, val, audio, rooms)
     lesson = _Lesson(options, pool if teacher else None, steps=_steps(options, len(pool)))
     best = _fit(lesson, options, pool, held_out)
@@ -157,25 +161,37 @@ def export_onnx(model: Network, path: Path, frames: int) -> float:
 
 
 class _PoolDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """Batches of the pool: masked mels (b, 1, 80, t), labels (b,), embeddings (b, k, 1024)."""
+    """Batches of the pool: masked mels (b, 1, 80, t), labels (b,), embeddings (b, k, 1024).
 
-    def __init__(self, pool: WindowPool, jitter: float, seed: int) -> None:
+    The first rows of a batch are mixed once more with normal windows; their embeddings are NaN,
+    for the teacher did not hear them so.
+    """
+
+    def __init__(self, pool: WindowPool, options: CnnOptions) -> None:
         self._pool = pool
-        self._jitter = jitter
-        self._rng = np.random.default_rng(seed)
+        self._options = options
+        self._normal = np.flatnonzero(~is_emergency(pool.labels))
+        self._rng = np.random.default_rng(options.seed)
 
     def __len__(self) -> int:
         return len(self._pool)
 
     def __getitem__(self, indices: list[int]) -> tuple[Tensor, Tensor, Tensor]:
-        rows = np.sort(np.asarray(indices))
+        rng, rows = self._rng, np.asarray(indices)
         mels = self._pool.mels[rows].astype(np.float32)
-        shift = self._rng.normal(0.0, self._jitter, size=(len(rows), 1, 1)).astype(np.float32)
-        mels = np.stack([mask_mel(mel, self._rng) for mel in mels + shift])
+        embeddings = self._pool.embeddings[rows].astype(np.float32)
+        count = int(self._options.remix * len(rows))
+        if count and len(self._normal):
+            under = self._pool.mels[rng.choice(self._normal, size=count)].astype(np.float32)
+            snr_db = rng.uniform(*self._options.remix_snr_db, size=count).astype(np.float32)
+            mels[:count] = mix_mels(mels[:count], under, snr_db)
+            embeddings[:count] = np.nan
+        shift = rng.normal(0.0, self._options.level_jitter, size=(len(rows), 1, 1))
+        mels = np.stack([mask_mel(mel, rng) for mel in mels + shift.astype(np.float32)])
         return (
             torch.from_numpy(mels[:, None]),
             torch.from_numpy(self._pool.labels[rows]),
-            torch.from_numpy(self._pool.embeddings[rows].astype(np.float32)),
+            torch.from_numpy(embeddings),
         )
 
 
@@ -249,7 +265,8 @@ class _Lesson(lightning.LightningModule):
         each = nn.functional.adaptive_avg_pool1d(maps.mean(dim=2), embeddings.shape[1])
         guess = self.pupil(each.transpose(1, 2)).float()
         target = (torch.log1p(embeddings) - self.mean) / self.deviation
-        return nn.functional.mse_loss(guess, target)
+        heard = ~target.isnan().any(dim=2)
+        return nn.functional.mse_loss(guess[heard], target[heard])
 
 
 def _fit(lesson: _Lesson, options: CnnOptions, pool: WindowPool, held_out: Windows) -> Network:
@@ -267,7 +284,7 @@ def _fit(lesson: _Lesson, options: CnnOptions, pool: WindowPool, held_out: Windo
         num_sanity_val_steps=0,
         default_root_dir=options.out,
     )
-    dataset = _PoolDataset(pool, options.level_jitter, options.seed)
+    dataset = _PoolDataset(pool, options)
     batches = BatchSampler(RandomSampler(dataset), options.batch_size, drop_last=True)
     loader = DataLoader(dataset, sampler=batches, batch_size=None)
     mels = torch.from_numpy(held_out.mels[:, None].astype(np.float32))
@@ -334,5 +351,5 @@ def _write(
         "history": history,
         "data": data,
     }
-    text = json.dumps(record, indent=1, default=str, ensure_ascii=False)
+    text = json.dumps(record, indent=1, default=file_name, ensure_ascii=False)
     (options.out / "training.json").write_text(text + "\n", encoding="utf-8")

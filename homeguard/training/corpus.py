@@ -222,6 +222,11 @@ def summary(clips: Sequence[Clip]) -> dict[str, object]:
     }
 
 
+def file_name(path: object) -> str:
+    """How a record of the lab names a file: without the folders of whoever ran it."""
+    return path.name if isinstance(path, Path) else str(path)
+
+
 def _row(clip: Clip) -> str:
     fields = asdict(clip) | {"path": clip.path.name, "category": clip.category.value}
     return json.dumps(fields, sort_keys=True, ensure_ascii=False)

@@ -25,6 +25,7 @@ from homeguard.training.corpus import (
     AudioCache,
     Clip,
     Split,
+    file_name,
     open_audio,
     read_manifest,
     select,
@@ -40,7 +41,7 @@ from homeguard.training.metrics import (
     threshold_at,
 )
 from homeguard.training.sound_models import SoundModel
-from homeguard.training.teacher import Yamnet, clip_features
+from homeguard.training.teacher import FRAME_SAMPLES, Yamnet, clip_features
 
 _CATEGORIES = tuple(Category)
 _PEER_STRENGTHS = (3e-4, 1e-3, 3e-3, 1e-2)  # of the peer's regularisation, chosen on val
@@ -89,7 +90,7 @@ def evaluate(models: Mapping[str, SoundModel], options: EvaluateOptions) -> dict
         "data": summary(chosen),
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(record, indent=1, default=str, ensure_ascii=False)
+    text = json.dumps(record, indent=1, default=file_name, ensure_ascii=False)
     options.out.write_text(text + "\n", encoding="utf-8")
     return record
 
@@ -197,7 +198,7 @@ def _peer_rows(
     if not stored.exists():
         yamnet = Yamnet(peer)
         found = [
-            clip_features(yamnet.hear(audio.samples(clip), hop=SAMPLE_RATE // 2)[1])
+            clip_features(yamnet.hear(audio.samples(clip), hop=FRAME_SAMPLES // 2)[1])
             for clip in _progress(clips, "the peer listens")
         ]
         np.save(stored, np.stack(found))

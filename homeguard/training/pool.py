@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from rich.progress import track
 from homeguard.labels import Category
 from homeguard.mel import FRAMES_PER_SECOND, N_MELS, SAMPLE_RATE, Float32, log_mel
 from homeguard.training.augment import Augmenter, AugmentOptions, pad
-from homeguard.training.corpus import AudioCache, Clip
+from homeguard.training.corpus import AudioCache, Clip, summary
 from homeguard.training.sounds import RECIPES, babble
 from homeguard.training.teacher import EMBEDDING_SIZE, FRAME_SAMPLES, Yamnet
 
@@ -107,6 +108,8 @@ class Drawer:
             for category in Category
         }
         self._shares = self._category_shares()
+        names = json.dumps([summary(clips)["sha256"], [recipe.name for recipe in RECIPES]])
+        self.fingerprint = f"{names} {len(machine_voices)} voices"
 
     def event(self, rng: Generator) -> tuple[Float32, Category]:
         """A sound (n,) and its category."""
@@ -156,27 +159,22 @@ def build_pool(
     drawer: Drawer,
     rooms: Sequence[Float32],
     teacher: Yamnet | None,
-    folder: Path,
+    cache_dir: Path,
 ) -> WindowPool:
-    """The pool in `folder`, made or continued where it stopped; without a teacher: zeros."""
+    """The pool of these options and clips, made or continued where it stopped.
+
+    Without a teacher the embeddings are zeros.
+    """
+    decided_by = [asdict(options), drawer.fingerprint, teacher is not None]
+    key = hashlib.sha256(json.dumps(decided_by, sort_keys=True).encode()).hexdigest()[:16]
+    folder = cache_dir / f"pool-{key}"
     folder.mkdir(parents=True, exist_ok=True)
     state = folder / "pool.json"
-    fingerprint = hashlib.sha256(json.dumps(asdict(options), sort_keys=True).encode()).hexdigest()
     done = json.loads(state.read_text())["shards"] if state.exists() else 0
-    mode = "r+" if done else "w+"
-    shapes: dict[str, tuple[type, tuple[int, ...]]] = {
-        "mels": (np.float16, (options.windows, N_MELS, options.frames)),
-        "labels": (np.int8, (options.windows,)),
-        "embeddings": (np.float16, (options.windows, options.teacher_frames, EMBEDDING_SIZE)),
-    }
-    arrays = {
-        name: np.lib.format.open_memmap(folder / f"{name}.npy", mode=mode, dtype=kind, shape=shape)
-        for name, (kind, shape) in shapes.items()
-    }
+    arrays = _open_arrays(folder, options, fresh=not done)
     augmenter = Augmenter(options.augment, rooms)
-    shards = range(done, -(-options.windows // _SHARD))
     for shard in track(
-        shards,
+        range(done, -(-options.windows // _SHARD)),
         description="making windows",
         console=Console(stderr=True),
         disable=not sys.stderr.isatty(),
@@ -192,8 +190,24 @@ def build_pool(
                 arrays["embeddings"][index] = teacher.hear(samples)[0][: options.teacher_frames]
         for array in arrays.values():
             array.flush()
-        state.write_text(json.dumps({"options": fingerprint, "shards": shard + 1}))
+        state.write_text(json.dumps({"shards": shard + 1}))
     return WindowPool(folder)
+
+
+def _open_arrays(
+    folder: Path, options: PoolOptions, *, fresh: bool
+) -> dict[str, np.memmap[Any, Any]]:
+    shapes: dict[str, tuple[type, tuple[int, ...]]] = {
+        "mels": (np.float16, (options.windows, N_MELS, options.frames)),
+        "labels": (np.int8, (options.windows,)),
+        "embeddings": (np.float16, (options.windows, options.teacher_frames, EMBEDDING_SIZE)),
+    }
+    return {
+        name: np.lib.format.open_memmap(
+            folder / f"{name}.npy", mode="w+" if fresh else "r+", dtype=kind, shape=shape
+        )
+        for name, (kind, shape) in shapes.items()
+    }
 
 
 def held_out_windows(

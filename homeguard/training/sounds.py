@@ -369,7 +369,7 @@ def _glass_break(rng: Generator) -> Float32:
     burst = noise(0.4, rng, (2_000.0, 7_900.0)) * np.exp(-seconds(0.4) / rng.uniform(0.02, 0.1))
     add(track, burst.astype(np.float32), 0.003)
     shards = _clinks(rng, int(rng.integers(15, 60)), duration_s * 0.8)
-    fall = np.exp(-seconds(len(shards) / SAMPLE_RATE) / rng.uniform(0.2, 0.7))
+    fall = np.exp(-np.arange(len(shards)) / SAMPLE_RATE / rng.uniform(0.2, 0.7))
     add(track, normal(shards * fall) * np.float32(rng.uniform(0.4, 1.0)), 0.08)
     return normal(track)
 

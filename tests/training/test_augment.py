@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("scipy")
 
+from homeguard.mel import log_mel, log_power
 from homeguard.training.augment import (
     UNTOUCHED,
     Augmenter,
@@ -16,6 +17,7 @@ from homeguard.training.augment import (
     active_frames,
     coloured_noise,
     mask_mel,
+    mix_mels,
     simulate_rooms,
 )
 
@@ -74,6 +76,15 @@ def test_masks_touch_a_copy_only() -> None:
     masked = mask_mel(mel, np.random.default_rng(6))
     np.testing.assert_array_equal(mel, before)
     assert (masked != mel).any()
+
+
+def test_mixing_mels_is_close_to_mixing_samples() -> None:
+    noise = coloured_noise(SIZE, 0.0, np.random.default_rng(7)) * np.float32(0.1)
+    other = coloured_noise(SIZE, 1.0, np.random.default_rng(8)) * np.float32(0.1)
+    powers = [float((10.0 ** log_power(samples)).mean()) for samples in (noise, other)]
+    snr_db = np.array([10.0 * np.log10(powers[0] / powers[1])], dtype=np.float32)
+    mixed = mix_mels(log_mel(noise)[None], log_mel(other)[None], snr_db)[0]
+    assert np.abs(mixed - log_mel(noise + other)).mean() < 0.05
 
 
 def test_rooms_begin_with_the_direct_sound(tmp_path: Path) -> None:
