@@ -2,6 +2,8 @@
 
 AudioChunk -> Mark -> Window -> Features -> Vote x 3 -> Decision -> Incident -> Alert
 
+What keeps us from doing that is a Fault, and leaves the house as a FaultAlert by the same way.
+
 Stream time (`*_s`, seconds since the room's stream began) is used up to Decision; timezone-aware
 UTC (`*_at`) from Incident on. Arrays are read-only.
 """
@@ -12,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -262,6 +264,7 @@ class Incident:
     rooms: tuple[str, ...] = ()
     clip: Clip | None = None
     acknowledged_by: str | None = None
+    unanswered_at: datetime | None = None  # the repeats ended and nobody had acknowledged
 
 
 class Change(StrEnum):
@@ -280,6 +283,57 @@ class Alert:
     before: Incident | None
     after: Incident
     late: bool = False  # delivered long after it happened (restart, broker away)
+
+
+class FaultCause(StrEnum):
+    """What is wrong with the watch itself."""
+
+    NEVER_STARTED = "never_started"  # a room's source gave no sound since the start
+    OFFLINE = "offline"  # a room's source is gone
+    FROZEN = "frozen"  # a room's source is there and gives nothing
+    SILENT = "silent"  # a room's source gives digital silence
+    CLIPPED = "clipped"  # a room's sound is cut off at full scale; it is still judged
+    BEHIND = "behind"  # judging is too slow: sound of a room is lost
+    VOTER = "voter"  # a voter is down
+    MUTED = "muted"  # somebody muted the home: meant, but everybody is to know
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether a room cannot be heard at all."""
+        return self in _DEAF
+
+
+_DEAF = frozenset(
+    {FaultCause.NEVER_STARTED, FaultCause.OFFLINE, FaultCause.FROZEN, FaultCause.SILENT}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that keeps us from hearing, judging or telling, from its beginning to its end."""
+
+    id: str
+    cause: FaultCause
+    subject: str  # the room or the voter; empty: the whole home
+    raised_at: datetime  # since when it is so
+    updated_at: datetime
+    ended_at: datetime | None = None
+    detail: str = ""  # for people
+    until: datetime | None = None  # when a mute ends by itself
+
+
+@dataclass(frozen=True, slots=True)
+class FaultAlert:
+    """What leaves the house of a fault: NEW once, END on recovery."""
+
+    change: Change
+    before: Fault | None
+    after: Fault
+    late: bool = False
+
+
+Outgoing = Alert | FaultAlert
+AnyAlert = TypeVar("AnyAlert", Alert, FaultAlert)
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,7 +393,7 @@ class AlertChannel(Protocol):
         """mqtt, sms, apprise."""
         ...
 
-    def send(self, alert: Alert, recipient: Contact | None) -> Receipt:
+    def send(self, alert: Outgoing, recipient: Contact | None) -> Receipt:
         """Deliver one alert to one recipient (None: a channel without recipients).
 
         Raises DeliveryError. Called from the dispatcher's thread of this channel only.

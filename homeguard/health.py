@@ -1,13 +1,30 @@
-"""Whether a room can be heard: pure state from what its source and its sound say."""
+"""Whether the home is heard and judged: pure state from what sources, sound and voters say.
+
+Symptoms are what is wrong now, in monotonic time; a fault is one that lasted, and is told once.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 import numpy as np
 
-from homeguard.domain import AudioChunk
+from homeguard.domain import AudioChunk, Change, Fault, FaultAlert, FaultCause, Vote, VoteReason
+
+FAULT_LASTS_S = 20.0  # a symptom of this age is a fault: told well within 100 s
+RECOVERED_S = 30.0  # without the symptom for so long: the fault is over
+STARTS_WITHIN_S = 25.0  # less than RECOVERED_S: a restart must not look like a recovery
+FROZEN_S = 15.0
+CLIPPED_SHARE = 0.1
+CLIPPED_S = 60.0
+_FULL_SCALE = 0.98  # removing an offset moves what was cut off at 1.0
+_TALLY_S = 5.0
+BEHIND_S = 60.0
+BAD_VOTES = 5
 
 
 class AudioState(StrEnum):
@@ -17,33 +34,199 @@ class AudioState(StrEnum):
     ONLINE = "online"
     SILENT = "silent"  # sound comes, but nothing is in it: a dead or muted microphone
     OFFLINE = "offline"
+    OVER = "over"  # a recording has come to its end
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """Something that is wrong now, since a monotonic time."""
+
+    cause: FaultCause
+    subject: str  # the room or the voter; empty: the whole home
+    since_s: float
+    detail: str
+
+
 class RoomHealth:
-    """One room's state. Digital silence for `silent_after_s` of sound means SILENT."""
+    """One room's hearing. Times are monotonic seconds; `began_s` is when listening began."""
 
-    silent_after_s: float
-    state: AudioState = AudioState.STARTING
-    detail: str = ""
-    level_dbfs: float = -120.0
-    _zero_s: float = 0.0
+    def __init__(self, room: str, silent_after_s: float, began_s: float) -> None:
+        self._room = room
+        self._silent_after_s = silent_after_s
+        self._began_s = began_s
+        self._heard_s: float | None = None  # when the last chunk came
+        self._lost: tuple[float, str] | None = None
+        self._zero_s = 0.0
+        self._clipping = _Clipping()
+        self._shed: tuple[float, float] | None = None  # first and last loss by slowness
+        self._over = False
+        self.level_dbfs = -120.0
 
-    def heard(self, chunk: AudioChunk) -> None:
+    def heard(self, chunk: AudioChunk, now_s: float) -> None:
         """Take the room's next chunk."""
-        peak = float(np.abs(chunk.samples).max(initial=0.0))
-        if peak > 0.0:
+        self._heard_s = now_s
+        duration_s = chunk.end_s - chunk.start_s
+        size = np.abs(chunk.samples)
+        self._clipping.add(int(np.count_nonzero(size >= _FULL_SCALE)), len(size), duration_s)
+        if size.max(initial=0.0) > 0.0:
             self._zero_s = 0.0
             rms = float(np.sqrt(np.mean(np.square(chunk.samples))))
             self.level_dbfs = max(-120.0, 20.0 * float(np.log10(max(rms, 1e-6))))
         else:
-            self._zero_s += chunk.end_s - chunk.start_s
+            self._zero_s += duration_s
             self.level_dbfs = -120.0
-        silent = self._zero_s >= self.silent_after_s
-        self.state = AudioState.SILENT if silent else AudioState.ONLINE
-        self.detail = "only zeros come from the microphone: is it muted?" if silent else ""
 
-    def lost(self, detail: str) -> None:
+    def back(self) -> None:
+        """The source gives sound (again)."""
+        self._lost, self._zero_s = None, 0.0
+
+    def lost(self, detail: str, now_s: float) -> None:
         """The source is gone; `detail` says why."""
-        self.state, self.detail = AudioState.OFFLINE, detail
-        self._zero_s = 0.0
+        self._lost = (self._lost[0] if self._lost else now_s, detail)
+
+    def shed(self, now_s: float) -> None:
+        """Sound was lost because judging is behind."""
+        going_on = self._shed is not None and now_s - self._shed[1] < BEHIND_S
+        self._shed = (self._shed[0] if self._shed and going_on else now_s, now_s)
+
+    def finished(self) -> None:
+        """The recording is over: as it should be."""
+        self._over = True
+
+    def state(self, now_s: float) -> AudioState:
+        """What the microphone is worth now."""
+        if self._over:
+            return AudioState.OVER
+        deaf = self._deaf(now_s)
+        if deaf is not None:
+            return AudioState.SILENT if deaf.cause is FaultCause.SILENT else AudioState.OFFLINE
+        return AudioState.STARTING if self._heard_s is None else AudioState.ONLINE
+
+    def symptoms(self, now_s: float) -> tuple[Symptom, ...]:
+        """What is wrong with the room now."""
+        if self._over:
+            return ()
+        found = []
+        if (deaf := self._deaf(now_s)) is not None:
+            found.append(deaf)
+        if self._clipping.lasted_s >= CLIPPED_S:
+            since_s = now_s - self._clipping.lasted_s
+            detail = "its loudest parts are cut off: turn its level down"
+            found.append(Symptom(FaultCause.CLIPPED, self._room, since_s, detail))
+        if self._shed is not None and now_s - self._shed[1] < BEHIND_S:
+            detail = "judging is behind: the machine is too slow or too busy"
+            found.append(Symptom(FaultCause.BEHIND, self._room, self._shed[0], detail))
+        return tuple(found)
+
+    def _deaf(self, now_s: float) -> Symptom | None:
+        last_s = self._heard_s
+        if self._lost is not None:
+            cause = FaultCause.NEVER_STARTED if last_s is None else FaultCause.OFFLINE
+            return Symptom(cause, self._room, *self._lost)
+        if last_s is None:
+            if now_s - self._began_s < STARTS_WITHIN_S:
+                return None
+            detail = "no sound has come since the start"
+            return Symptom(FaultCause.NEVER_STARTED, self._room, self._began_s, detail)
+        if now_s - last_s >= FROZEN_S:
+            return Symptom(FaultCause.FROZEN, self._room, last_s, "no sound comes any more")
+        if self._zero_s >= self._silent_after_s:
+            detail = "only zeros come from the microphone: is it muted?"
+            return Symptom(FaultCause.SILENT, self._room, now_s - self._zero_s, detail)
+        return None
+
+
+@dataclass(slots=True)
+class _Clipping:
+    """For how long more than CLIPPED_SHARE of the samples have been at full scale."""
+
+    lasted_s: float = 0.0
+    _clipped: int = 0
+    _samples: int = 0
+    _tally_s: float = 0.0
+
+    def add(self, clipped: int, samples: int, duration_s: float) -> None:
+        self._clipped += clipped
+        self._samples += samples
+        self._tally_s += duration_s
+        if self._tally_s >= _TALLY_S:
+            over = self._clipped > CLIPPED_SHARE * self._samples
+            self.lasted_s = self.lasted_s + self._tally_s if over else 0.0
+            self._clipped, self._samples, self._tally_s = 0, 0, 0.0
+
+
+class VoterHealth:
+    """Which voters are down: BAD_VOTES in a row that are faults. A skipped one says nothing."""
+
+    def __init__(self) -> None:
+        self._bad: dict[str, tuple[int, float, str]] = {}  # votes, since when, the last detail
+
+    def heard(self, votes: Iterable[Vote], now_s: float) -> None:
+        """Take the votes on one window."""
+        for vote in votes:
+            if vote.reason.is_fault:
+                count, since_s, _ = self._bad.get(vote.voter, (0, now_s, ""))
+                self._bad[vote.voter] = (count + 1, since_s, vote.detail or vote.reason.value)
+            elif vote.reason is not VoteReason.SKIPPED:
+                self._bad.pop(vote.voter, None)
+
+    def symptoms(self) -> tuple[Symptom, ...]:
+        """The voters that are down now."""
+        return tuple(
+            Symptom(FaultCause.VOTER, voter, since_s, detail)
+            for voter, (count, since_s, detail) in self._bad.items()
+            if count >= BAD_VOTES
+        )
+
+
+class FaultWatch:
+    """Makes faults of symptoms that last, and ends them when they stay away.
+
+    One fault per room for whatever keeps us from hearing it, one for each other cause and subject:
+    a dead microphone that is unplugged next has not recovered. `open_faults` are those that a
+    restart left.
+    """
+
+    def __init__(self, open_faults: Iterable[Fault] = ()) -> None:
+        self._open = {_aspect(f.cause, f.subject): f for f in open_faults}
+        self._well_since_s: dict[tuple[str, str], float] = {}
+
+    def update(
+        self, symptoms: Iterable[Symptom], now_s: float, at: datetime
+    ) -> tuple[FaultAlert, ...]:
+        """What is to be told, from all symptoms at the monotonic time `now_s`, which is `at`."""
+        present = {_aspect(s.cause, s.subject): s for s in symptoms}
+        alerts = []
+        for key, symptom in present.items():
+            self._well_since_s.pop(key, None)
+            if key not in self._open and now_s - symptom.since_s >= FAULT_LASTS_S:
+                alerts.append(self._begin(key, symptom, now_s, at))
+        for key in [key for key in self._open if key not in present]:
+            well_s = now_s - self._well_since_s.setdefault(key, now_s)
+            if well_s >= RECOVERED_S:
+                alerts.append(self._end(key, at, at - timedelta(seconds=well_s)))
+        return tuple(alerts)
+
+    def _begin(
+        self, key: tuple[str, str], symptom: Symptom, now_s: float, at: datetime
+    ) -> FaultAlert:
+        fault = Fault(
+            id=uuid.uuid4().hex[:16],
+            cause=symptom.cause,
+            subject=symptom.subject,
+            raised_at=at - timedelta(seconds=now_s - symptom.since_s),
+            updated_at=at,
+            detail=symptom.detail,
+        )
+        self._open[key] = fault
+        return FaultAlert(Change.NEW, None, fault)
+
+    def _end(self, key: tuple[str, str], at: datetime, ended_at: datetime) -> FaultAlert:
+        fault = self._open.pop(key)
+        del self._well_since_s[key]
+        ended_at = max(ended_at, fault.raised_at)
+        return FaultAlert(Change.END, fault, replace(fault, updated_at=at, ended_at=ended_at))
+
+
+def _aspect(cause: FaultCause, subject: str) -> tuple[str, str]:
+    return ("hearing" if cause.is_deaf else cause.value, subject)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 
 from homeguard.alerting.mqtt_link import AudioState as Published
 from homeguard.alerting.mqtt_link import MqttLink
@@ -11,7 +12,7 @@ from homeguard.capture.inbox import Inbox
 from homeguard.capture.source import listen
 from homeguard.config import HealthConfig, RoomConfig
 from homeguard.domain import AudioChunk, SourceError
-from homeguard.health import AudioState, RoomHealth
+from homeguard.health import AudioState, RoomHealth, Symptom
 
 JOIN_S = 2.0
 
@@ -28,12 +29,13 @@ class Listener:
     def __init__(self, room: RoomConfig, inbox: Inbox, health: HealthConfig) -> None:
         self.name = room.name
         self.finished = False
+        self._unreadable = False
         self._room = room
         self._inbox = inbox
-        self._health = RoomHealth(health.silent_after_s)
+        self._health = RoomHealth(room.name, health.silent_after_s, time.monotonic())
         self._stop = threading.Event()
         self._dropped = 0
-        self._told: AudioState | None = None
+        self._told: tuple[Published, bool] | None = None
         self._thread = threading.Thread(
             target=self._capture, name=f"capture-{room.name}", daemon=True
         )
@@ -46,7 +48,7 @@ class Listener:
     @property
     def audible(self) -> bool:
         """Whether sound comes in that is more than zeros."""
-        return self._health.state is AudioState.ONLINE
+        return self._health.state(time.monotonic()) is AudioState.ONLINE
 
     def start(self) -> None:
         """Begin to capture."""
@@ -63,38 +65,45 @@ class Listener:
 
     def heard(self, chunk: AudioChunk) -> None:
         """Note that the room's next chunk is being judged."""
-        self._health.heard(chunk)
+        self._health.heard(chunk, time.monotonic())
 
     def finish(self) -> None:
         """Note that the room's last sound has been judged."""
         self.finished = True
-        if self._health.state is not AudioState.OFFLINE:
-            self._health.lost("the recording is over")
+        if not self._unreadable:
+            self._health.finished()
 
-    def report(self, link: MqttLink | None, *, voters_down: bool) -> None:
-        """Tell MQTT and the log how well the room is heard; its state only when it changes."""
-        state = self._health.state
-        if link is not None and state is AudioState.ONLINE:
-            link.level(self.name, self._health.level_dbfs)
-        if state is not self._told and state is not AudioState.STARTING:
-            self._told = state
-            if link is not None:
-                link.audio(self.name, _PUBLISHED[state])
-                link.problem(self.name, on=voters_down or state is not AudioState.ONLINE)
-            if state is AudioState.SILENT:
-                _log.warning("%s: %s", self.name, self._health.detail)
+    def symptoms(self) -> tuple[Symptom, ...]:
+        """What is wrong with the room now."""
         if (dropped := self._inbox.dropped(self.name)) > self._dropped:
+            self._health.shed(time.monotonic())
             lost = dropped - self._dropped
             _log.warning("%s: judging is behind, %d blocks of sound lost", self.name, lost)
             self._dropped = dropped
+        return self._health.symptoms(time.monotonic())
+
+    def report(self, link: MqttLink | None, *, voters_down: bool, muted: bool = False) -> None:
+        """Tell MQTT how well the room is heard; its state only when it changes."""
+        state = self._health.state(time.monotonic())
+        if link is None or state is AudioState.STARTING:
+            return
+        if state is AudioState.ONLINE:
+            link.level(self.name, self._health.level_dbfs)
+        problem = voters_down or state is not AudioState.ONLINE or bool(self.symptoms())
+        audio: Published = "muted" if muted and state is AudioState.ONLINE else _PUBLISHED[state]
+        if (audio, problem) != self._told:
+            self._told = (audio, problem)
+            link.audio(self.name, audio)
+            link.problem(self.name, on=problem)
 
     def source_online(self, room: str) -> None:
         """The source gives sound (again)."""
+        self._health.back()
         _log.info("%s: listening", room)
 
     def source_offline(self, room: str, reason: str) -> None:  # noqa: ARG002 - already logged
         """The source is gone."""
-        self._health.lost(reason)
+        self._health.lost(reason, time.monotonic())
 
     def _capture(self) -> None:
         patient = self._room.file is not None
@@ -103,11 +112,13 @@ class Listener:
                 self._inbox.put(chunk, patient=patient)
         except SourceError as exc:
             _log.error("%s: %s", self.name, exc)
-            self._health.lost(str(exc))
+            self._unreadable = True
+            self._health.lost(str(exc), time.monotonic())
 
 
 _PUBLISHED: dict[AudioState, Published] = {
     AudioState.ONLINE: "online",
     AudioState.SILENT: "silent",
     AudioState.OFFLINE: "offline",
+    AudioState.OVER: "offline",
 }

@@ -8,12 +8,12 @@ import numpy as np
 
 from homeguard.domain import (
     BLOCK_SAMPLES,
-    Alert,
     AudioChunk,
     Contact,
     DeliveryState,
     Features,
     Float32,
+    Outgoing,
     Receipt,
     Vote,
 )
@@ -75,10 +75,10 @@ class FakeChannel:
 
     def __init__(self, name: str = "mqtt", errors: Sequence[Exception] = ()) -> None:
         self.name = name
-        self.sent: list[tuple[Alert, Contact | None]] = []
+        self.sent: list[tuple[Outgoing, Contact | None]] = []
         self._errors = list(errors)
 
-    def send(self, alert: Alert, recipient: Contact | None) -> Receipt:
+    def send(self, alert: Outgoing, recipient: Contact | None) -> Receipt:
         if self._errors:
             raise self._errors.pop(0)
         self.sent.append((alert, recipient))

@@ -21,9 +21,11 @@ from homeguard.config import AlertsConfig
 from homeguard.domain import (
     Alert,
     AlertChannel,
+    AnyAlert,
     Change,
     DeliveryError,
     DeliveryState,
+    FaultAlert,
     HomeGuardError,
     Incident,
     IncidentState,
@@ -72,9 +74,10 @@ class Desk:
         self._planner = planner
         self._now = now
 
-    def submit(self, alert: Alert) -> Alert:
+    def submit(self, alert: AnyAlert) -> AnyAlert:
         """Put an alert and its deliveries on disk. Gives it as stored. Raises sqlite3.Error."""
-        told = self._outbox.told(alert.after.id)
+        known = self._outbox.expecting if isinstance(alert, FaultAlert) else self._outbox.told
+        told = known(alert.after.id)
         return self._outbox.record(alert, self._planner.plan(alert, self._now(), told))
 
     def acknowledge(self, incident_id: str, by: str) -> Acknowledgement:
@@ -260,7 +263,7 @@ class Dispatcher:
                 _log.warning("%s has not ended in time; its messages stay stored", thread.name)
         self._threads.clear()
 
-    def submit(self, alert: Alert) -> Alert:
+    def submit(self, alert: AnyAlert) -> AnyAlert:
         """Store an alert and its deliveries, then wake the channels. Raises sqlite3.Error."""
         stored = self._desk.submit(alert)
         self._wake()

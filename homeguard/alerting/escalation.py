@@ -12,8 +12,18 @@ from enum import StrEnum
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from homeguard.config import Config, ConfigError, ContactConfig, EscalationConfig, parse_hours
-from homeguard.domain import Alert, Change, Contact, Incident, IncidentState
+from homeguard.domain import (
+    Alert,
+    Change,
+    Contact,
+    FaultAlert,
+    FaultCause,
+    Incident,
+    IncidentState,
+    Outgoing,
+)
 
+FAULT_TO_ALL = timedelta(hours=1)  # a fault that lasts so long is told to every contact
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -65,11 +75,15 @@ class Planner:
             personal=("sms",) if config.sms.enabled else (),
         )
 
-    def plan(self, alert: Alert, now: datetime, told: Collection[str] = ()) -> tuple[Delivery, ...]:
+    def plan(
+        self, alert: Outgoing, now: datetime, told: Collection[str] = ()
+    ) -> tuple[Delivery, ...]:
         """Deliveries of an alert, those due now first.
 
-        `told`: addresses that have heard of this incident. They alone learn of its changes.
+        `told`: addresses that have heard of it. They alone learn of its changes.
         """
+        if isinstance(alert, FaultAlert):
+            return tuple(self._fault(alert, now, told))
         notices = [Delivery(name, None, Kind.NOTICE, now) for name in self.broadcast]
         if alert.after.state is IncidentState.TEST:
             return (*notices, *self._notices(self.contacts, now))
@@ -85,6 +99,24 @@ class Planner:
         """The contacts on duty, in order; all of them when nobody is."""
         local = now.astimezone(self.zone)
         return tuple(c for c in self.contacts if _is_on_duty(c, local)) or self.contacts
+
+    def _fault(self, alert: FaultAlert, now: datetime, told: Collection[str]) -> list[Delivery]:
+        """Broadcast; the first contact on duty now, all others when it lasts; a mute all at once.
+
+        The end goes to those who heard of the beginning.
+        """
+        notices = [Delivery(name, None, Kind.NOTICE, now) for name in self.broadcast]
+        if alert.change is Change.END:
+            others = [c for c in self.contacts if c.phone in told]
+            return [*notices, *self._notices(others, now)]
+        if alert.after.cause is FaultCause.MUTED:
+            return [*notices, *self._notices(self.contacts, now)]
+        first = self.on_duty(now)[:1]
+        calls = [row for contact in first for row in self._to(contact, Kind.FIRST, now)]
+        for contact in self.contacts:
+            if contact not in first:
+                calls.extend(self._to(contact, Kind.FIRST, now + FAULT_TO_ALL))
+        return [*notices, *calls]
 
     def _calls(self, now: datetime) -> list[Delivery]:
         times = self.escalation

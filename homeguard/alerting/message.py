@@ -7,7 +7,18 @@ from datetime import datetime, timedelta
 
 from homeguard.alerting.escalation import home_zone
 from homeguard.config import Config
-from homeguard.domain import Alert, Change, Contact, Incident, IncidentState, Reason
+from homeguard.domain import (
+    Alert,
+    Change,
+    Contact,
+    Fault,
+    FaultAlert,
+    FaultCause,
+    Incident,
+    IncidentState,
+    Outgoing,
+    Reason,
+)
 
 UCS2_SEGMENT = 70
 GSM7_SEGMENT = 160
@@ -28,10 +39,24 @@ _HEADS = {
     "acknowledged": {"ko": "확인됨", "en": "TAKEN CARE OF"},
     "end": {"ko": "소리 그침", "en": "SOUND ENDED"},
     "test": {"ko": "시험", "en": "TEST"},
+    "fault": {"ko": "고장", "en": "FAULT"},
+    "recovered": {"ko": "복구", "en": "RECOVERED"},
+    "muted": {"ko": "알림 멈춤", "en": "MUTED"},
+    "unmuted": {"ko": "알림 다시 켜짐", "en": "MUTE OVER"},
+}
+_FAULTS = {
+    FaultCause.NEVER_STARTED: {"ko": "마이크 시작 안 됨", "en": "microphone never started"},
+    FaultCause.OFFLINE: {"ko": "마이크 안 들림", "en": "microphone not heard"},
+    FaultCause.FROZEN: {"ko": "마이크 멈춤", "en": "microphone frozen"},
+    FaultCause.SILENT: {"ko": "마이크 무음", "en": "microphone gives no sound"},
+    FaultCause.CLIPPED: {"ko": "마이크 소리 깨짐", "en": "microphone overloaded"},
+    FaultCause.BEHIND: {"ko": "처리 밀림, 소리 놓침", "en": "too slow, sound is lost"},
+    FaultCause.VOTER: {"ko": "판단 모델 멈춤", "en": "voter down"},
+    FaultCause.MUTED: {"ko": "위급한 것만 알림", "en": "only critical alerts"},
 }
 _LATE = {"ko": "지연", "en": "LATE"}
 
-Link = Callable[[Alert, Contact], str | None]
+Link = Callable[[Alert, Contact], str | None]  # an alert about an incident
 
 
 class Texter:
@@ -47,9 +72,11 @@ class Texter:
         self._rooms = {room.name: room.label or room.name for room in config.rooms}
         self._link = link
 
-    def __call__(self, alert: Alert, contact: Contact) -> str:
+    def __call__(self, alert: Outgoing, contact: Contact) -> str:
         """The text of an alert in the contact's language."""
         language = contact.language if contact.language == "ko" else "en"
+        if isinstance(alert, FaultAlert):
+            return self._fault(alert, language)
         incident = alert.after
         head = _head(alert, language)
         what = incident.category.name_in(language)
@@ -60,6 +87,29 @@ class Texter:
         link = self._link(alert, contact) if self._link else None
         text = _fit(f"[{head}] {what}", room, when, (by or "", tag, self._home.name))
         return f"{text} {link}" if link else text
+
+    def _fault(self, alert: FaultAlert, language: str) -> str:
+        """What is wrong, where, since when; on recovery from when to when."""
+        fault = alert.after
+        over = alert.change is Change.END
+        if fault.cause is FaultCause.MUTED:
+            head, end = ("unmuted", fault.ended_at) if over else ("muted", fault.until)
+        else:
+            head, end = ("recovered", fault.ended_at) if over else ("fault", None)
+        subject = self._rooms.get(fault.subject, fault.subject)
+        what = f"[{_late(_HEADS[head][language], alert, language)}] {subject}".rstrip()
+        spans = self._span(fault, end, language)
+        return _fit(what, _FAULTS[fault.cause][language], spans, (self._home.name,))
+
+    def _span(self, fault: Fault, end: datetime | None, language: str) -> str:
+        """Since when, or from when to when; with dates where they are not the same day's."""
+        start = fault.raised_at.astimezone(self._zone)
+        last = (end or fault.updated_at).astimezone(self._zone)
+        dated = start.date() != last.date()
+        times = [
+            _date(t, language) + f" {t:%H:%M}" if dated else f"{t:%H:%M}" for t in (start, last)
+        ]
+        return "-".join(times) if end else times[0]
 
     def _when(self, incident: Incident, alert: Alert, language: str) -> str:
         at = incident.raised_at.astimezone(self._zone)
@@ -90,7 +140,10 @@ def _fit(what: str, room: str, when: str, extras: tuple[str, ...]) -> str:
 
 
 def _head(alert: Alert, language: str) -> str:
-    head = _HEADS[_kind(alert)][language]
+    return _late(_HEADS[_kind(alert)][language], alert, language)
+
+
+def _late(head: str, alert: Outgoing, language: str) -> str:
     if not alert.late:
         return head
     return f"{head}·{_LATE['ko']}" if language == "ko" else f"{head}, {_LATE['en']}"

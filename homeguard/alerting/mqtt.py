@@ -15,8 +15,10 @@ from homeguard.domain import (
     Contact,
     DeliveryError,
     DeliveryState,
+    FaultAlert,
     Incident,
     IncidentState,
+    Outgoing,
     Receipt,
 )
 
@@ -37,9 +39,13 @@ class MqttChannel:
         self._open: dict[str, str] = {}  # running incident -> the room that names the place
         self._shared: dict[str, str] = {}  # incident -> SHA-256 of the clip that was published
 
-    def send(self, alert: Alert, recipient: Contact | None) -> Receipt:
+    def send(self, alert: Outgoing, recipient: Contact | None) -> Receipt:
         """Publish one alert; DELIVERED when the broker has acknowledged all of it."""
         del recipient  # everyone who subscribes
+        if isinstance(alert, FaultAlert):
+            message = Message(self._link.topic("events"), self._events.event(alert))
+            self._link.deliver(f"{alert.after.id}/{alert.change}", [message])
+            return Receipt(DeliveryState.DELIVERED)
         after = alert.after
         key = f"{after.id}/{alert.change}/{after.state}/{after.updated_at.isoformat()}"
         self._link.deliver(key, [*self._states(alert), *self._event(alert)])

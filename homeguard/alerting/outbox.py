@@ -1,5 +1,7 @@
 """Alerts on disk before they are sent, and how far each message got.
 
+A fault takes the same way as an incident: its row stands among the incidents with the state FAULT.
+
 A row is claimed, sent, and marked. A crash between sending and marking sends it once more after
 the restart, with the same incident id: at least once, never not at all.
 """
@@ -21,15 +23,24 @@ from homeguard.alerting.escalation import (
     Kind,
 )
 from homeguard.alerting.records import (
+    FAULT,
     IncidentRecord,
     Parcel,
     delivery_record,
+    fault_of,
     incident_of,
-    incident_to_json,
     parcel,
+    to_json,
     utc,
 )
-from homeguard.domain import Alert, DeliveryState, Incident, IncidentState
+from homeguard.domain import (
+    Alert,
+    AnyAlert,
+    DeliveryState,
+    Fault,
+    Incident,
+    IncidentState,
+)
 
 Clock = Callable[[], datetime]
 
@@ -43,7 +54,8 @@ _CLAIM = """
             WHERE e.incident_id = d.incident_id AND e.channel = d.channel
             AND e.address IS d.address AND e.id < d.id
             AND e.state IN ('pending', 'claimed') AND e.due_at <= :now)
-        ORDER BY d.due_at, d.id LIMIT 1)
+        ORDER BY (SELECT i.state = 'fault' FROM incidents i WHERE i.id = d.incident_id),
+            d.due_at, d.id LIMIT 1)
     RETURNING *
 """
 
@@ -66,7 +78,7 @@ class Outbox:
         """Let go of the directory."""
         self._database.close()
 
-    def record(self, alert: Alert, deliveries: Sequence[Delivery]) -> Alert:
+    def record(self, alert: AnyAlert, deliveries: Sequence[Delivery]) -> AnyAlert:
         """Put an alert and its deliveries on disk, whole; cancel what it makes superfluous.
 
         Gives the alert as stored: an acknowledgement made meanwhile is kept.
@@ -79,7 +91,10 @@ class Outbox:
         return self._record(alert, deliveries)
 
     def claim(self, channel: str) -> Parcel | None:
-        """Take the next due row of a channel, oldest first, an incident's in their order."""
+        """Take the next due row of a channel: the oldest, an incident's in their order.
+
+        A fault's waits for all that is due of incidents.
+        """
         with self._transaction() as connection:
             row = connection.execute(_CLAIM, {"channel": channel, "now": self._epoch()}).fetchone()
         return self._parcel(row) if row else None
@@ -180,7 +195,8 @@ class Outbox:
         with self._transaction() as connection:
             return connection.execute(
                 "DELETE FROM incidents WHERE raised_at < ? AND NOT EXISTS (SELECT 1 FROM deliveries"
-                " WHERE incident_id = incidents.id AND state IN ('pending', 'claimed'))",
+                " WHERE incident_id = incidents.id AND state IN ('pending', 'claimed'))"
+                " AND NOT (state = 'fault' AND ended_at IS NULL)",
                 (before.timestamp(),),
             ).rowcount
 
@@ -192,6 +208,25 @@ class Outbox:
             incident_id,
         )
         return frozenset(row["address"] for row in rows)
+
+    def expecting(self, fault_id: str) -> frozenset[str]:
+        """Addresses to which this fault has been sent, or will be as soon as the channel works."""
+        rows = self._database.rows(
+            "SELECT DISTINCT address FROM deliveries WHERE incident_id = ? AND address IS NOT NULL"
+            " AND (state IN ('claimed', 'accepted', 'delivered')"
+            " OR (state = 'pending' AND due_at <= ?))",
+            fault_id,
+            self._epoch(),
+        )
+        return frozenset(row["address"] for row in rows)
+
+    def open_faults(self) -> list[Fault]:
+        """Faults that have not ended, oldest first."""
+        rows = self._database.rows(
+            "SELECT snapshot FROM incidents WHERE state = 'fault' AND ended_at IS NULL"
+            " ORDER BY raised_at"
+        )
+        return [fault_of(row["snapshot"]) for row in rows]
 
     def sent_to(self, channel: str, address: str, since: datetime) -> tuple[str, ...]:
         """The incident of each message that was sent to an address since then."""
@@ -208,8 +243,8 @@ class Outbox:
     def incident(self, incident_id: str) -> Incident | None:
         """An incident as it is now; also by the first letters of its id where they suffice."""
         rows = self._database.rows(
-            "SELECT snapshot FROM incidents WHERE id = ?1 OR substr(id, 1, length(?1)) = ?1"
-            " ORDER BY id = ?1 DESC LIMIT 2",
+            "SELECT snapshot FROM incidents WHERE state != 'fault'"
+            " AND (id = ?1 OR substr(id, 1, length(?1)) = ?1) ORDER BY id = ?1 DESC LIMIT 2",
             incident_id,
         )
         found = [incident_of(row["snapshot"]) for row in rows]
@@ -220,14 +255,17 @@ class Outbox:
     def incidents(self, limit: int = 50) -> list[Incident]:
         """The last incidents, newest first."""
         rows = self._database.rows(
-            "SELECT snapshot FROM incidents ORDER BY raised_at DESC, id LIMIT ?", limit
+            "SELECT snapshot FROM incidents WHERE state != 'fault'"
+            " ORDER BY raised_at DESC, id LIMIT ?",
+            limit,
         )
         return [incident_of(row["snapshot"]) for row in rows]
 
     def running(self) -> list[Incident]:
         """Incidents that have not ended, oldest first; after a restart nobody else ends them."""
         rows = self._database.rows(
-            "SELECT snapshot FROM incidents WHERE ended_at IS NULL AND state != 'test'"
+            "SELECT snapshot FROM incidents WHERE ended_at IS NULL"
+            " AND state NOT IN ('test', 'fault')"
             " ORDER BY raised_at"
         )
         return [incident_of(row["snapshot"]) for row in rows]
@@ -249,30 +287,31 @@ class Outbox:
 
     def export(self) -> Iterator[IncidentRecord]:
         """Every incident with its messages, oldest first."""
-        for row in self._database.rows("SELECT id FROM incidents ORDER BY raised_at, id"):
+        for row in self._database.rows(
+            "SELECT id FROM incidents WHERE state != 'fault' ORDER BY raised_at, id"
+        ):
             record = self.show(row["id"])
             if record is not None:
                 yield record
 
-    def _record(self, alert: Alert, deliveries: Sequence[Delivery]) -> Alert:
+    def _record(self, alert: AnyAlert, deliveries: Sequence[Delivery]) -> AnyAlert:
         now = self._epoch()
         with self._transaction() as connection:
-            alert = replace(alert, after=_keep_acknowledgement(connection, alert.after))
+            if isinstance(alert, Alert):
+                alert = replace(alert, after=_keep_stored(connection, alert.after))
             after = alert.after
-            snapshot = incident_to_json(after)
-            _put_incident(connection, after, snapshot, now)
-            before = incident_to_json(alert.before) if alert.before else None
+            snapshot = to_json(after)
+            if isinstance(after, Fault):
+                _put_fault(connection, after, snapshot)
+            else:
+                _put_incident(connection, after, snapshot, now)
+            before = to_json(alert.before) if alert.before else None
             alert_id = connection.execute(
                 "INSERT INTO alerts (incident_id, change, before, after, created_at)"
                 " VALUES (?, ?, ?, ?, ?)",
                 (after.id, alert.change, before, snapshot, now),
             ).lastrowid
-            for kind in _cancelled(after):
-                connection.execute(
-                    "UPDATE deliveries SET state = 'cancelled', finished_at = ?"
-                    " WHERE incident_id = ? AND kind = ? AND state = 'pending'",
-                    (now, after.id, kind),
-                )
+            _cancel(connection, after, now)
             for delivery in deliveries:
                 to = delivery.recipient
                 due = delivery.due_at.timestamp()
@@ -327,7 +366,9 @@ class Outbox:
 
     def _parcel(self, row: sqlite3.Row) -> Parcel:
         (alert,) = self._database.rows(
-            "SELECT change, before, after FROM alerts WHERE id = ?", row["alert_id"]
+            "SELECT a.change, a.before, a.after, i.state FROM alerts a"
+            " JOIN incidents i ON i.id = a.incident_id WHERE a.id = ?",
+            row["alert_id"],
         )
         return parcel(row, alert)
 
@@ -341,13 +382,34 @@ def _cancelled(after: Incident) -> tuple[Kind, ...]:
     return CANCELLED_BY_END if after.ended_at is not None else ()
 
 
+def _cancel(connection: sqlite3.Connection, after: Incident | Fault, now: float) -> None:
+    """Cancel what waits and is no longer needed."""
+    if isinstance(after, Fault):
+        # Whoever was to hear of it by now learns from when to when it lasted; nobody else does.
+        if after.ended_at is not None:
+            connection.execute(
+                "UPDATE deliveries SET state = 'cancelled', finished_at = :now"
+                " WHERE incident_id = :id AND state = 'pending' AND due_at > :now",
+                {"now": now, "id": after.id},
+            )
+        return
+    for kind in _cancelled(after):
+        connection.execute(
+            "UPDATE deliveries SET state = 'cancelled', finished_at = ?"
+            " WHERE incident_id = ? AND kind = ? AND state = 'pending'",
+            (now, after.id, kind),
+        )
+
+
 def _cancel_superfluous(connection: sqlite3.Connection, parcel_id: int, now: float) -> None:
     """Cancel a row that waits again although its incident was acknowledged or ended meanwhile."""
     row = connection.execute(
-        "SELECT i.snapshot FROM incidents i JOIN deliveries d ON d.incident_id = i.id"
+        "SELECT i.state, i.snapshot FROM incidents i JOIN deliveries d ON d.incident_id = i.id"
         " WHERE d.id = ?",
         (parcel_id,),
     ).fetchone()
+    if row["state"] == FAULT:
+        return
     for kind in _cancelled(incident_of(row["snapshot"])):
         connection.execute(
             "UPDATE deliveries SET state = 'cancelled', finished_at = ? WHERE id = ? AND kind = ?",
@@ -370,17 +432,35 @@ def _cancel_repeats(
     )
 
 
-def _keep_acknowledgement(connection: sqlite3.Connection, after: Incident) -> Incident:
-    """`after` with the acknowledgement that is stored, where its maker did not know of it."""
-    row = connection.execute(
-        "SELECT acknowledged_by FROM incidents WHERE id = ?", (after.id,)
-    ).fetchone()
-    by = row["acknowledged_by"] if row else None
+def _keep_stored(connection: sqlite3.Connection, after: Incident) -> Incident:
+    """`after` with what is stored and its maker did not know: acknowledged, unanswered."""
+    row = connection.execute("SELECT snapshot FROM incidents WHERE id = ?", (after.id,)).fetchone()
+    if row is None:
+        return after
+    stored = incident_of(row["snapshot"])
+    after = replace(after, unanswered_at=after.unanswered_at or stored.unanswered_at)
+    by = stored.acknowledged_by
     if by is None or after.acknowledged_by is not None:
         return after
     raised = after.state is IncidentState.RAISED
     state = IncidentState.ACKNOWLEDGED if raised else after.state
     return replace(after, acknowledged_by=by, state=state)
+
+
+def _put_fault(connection: sqlite3.Connection, fault: Fault, snapshot: str) -> None:
+    connection.execute(
+        """INSERT INTO incidents (id, room, category, state, raised_at, ended_at, snapshot)
+        VALUES (:id, :subject, :cause, 'fault', :raised, :ended, :snapshot)
+        ON CONFLICT (id) DO UPDATE SET ended_at = :ended, snapshot = :snapshot""",
+        {
+            "id": fault.id,
+            "subject": fault.subject,
+            "cause": fault.cause,
+            "raised": fault.raised_at.timestamp(),
+            "ended": fault.ended_at.timestamp() if fault.ended_at else None,
+            "snapshot": snapshot,
+        },
+    )
 
 
 def _put_incident(

@@ -9,8 +9,18 @@ from datetime import UTC, datetime
 from pydantic import TypeAdapter
 
 from homeguard.alerting.escalation import Kind
-from homeguard.domain import Alert, Change, Contact, DeliveryState, Incident
+from homeguard.domain import (
+    Alert,
+    Change,
+    Contact,
+    DeliveryState,
+    Fault,
+    FaultAlert,
+    Incident,
+    Outgoing,
+)
 
+FAULT = "fault"  # the state of a fault's row among the incidents
 CLAIMED = "claimed"  # between PENDING and what became of it; only a crash leaves one behind
 
 
@@ -19,7 +29,7 @@ class Parcel:
     """A claimed row: one alert for one recipient, `attempts` counting this one."""
 
     id: int
-    alert: Alert
+    alert: Outgoing
     recipient: Contact | None
     kind: Kind
     created_at: datetime
@@ -57,17 +67,25 @@ class IncidentRecord:
 
 
 _INCIDENT: TypeAdapter[Incident] = TypeAdapter(Incident)
+_FAULT: TypeAdapter[Fault] = TypeAdapter(Fault)
 _RECORD: TypeAdapter[IncidentRecord] = TypeAdapter(IncidentRecord)
 
 
-def incident_to_json(incident: Incident) -> str:
-    """An incident as the database keeps it."""
-    return _INCIDENT.dump_json(incident).decode()
+def to_json(what: Incident | Fault) -> str:
+    """An incident or a fault as the database keeps it."""
+    if isinstance(what, Fault):
+        return _FAULT.dump_json(what).decode()
+    return _INCIDENT.dump_json(what).decode()
 
 
 def incident_of(text: str) -> Incident:
     """An incident from what the database keeps."""
     return _INCIDENT.validate_json(text)
+
+
+def fault_of(text: str) -> Fault:
+    """A fault from what the database keeps."""
+    return _FAULT.validate_json(text)
 
 
 def record_to_json(record: IncidentRecord) -> str:
@@ -76,11 +94,13 @@ def record_to_json(record: IncidentRecord) -> str:
 
 
 def parcel(row: sqlite3.Row, alert: sqlite3.Row) -> Parcel:
-    """A claimed or accepted row of deliveries with its row of alerts."""
-    before = incident_of(alert["before"]) if alert["before"] else None
+    """A claimed or accepted row of deliveries with its row of alerts.
+
+    `alert` also has the `state` of what it is about: FAULT for a fault.
+    """
     return Parcel(
         id=row["id"],
-        alert=Alert(Change(alert["change"]), before, incident_of(alert["after"])),
+        alert=_alert(alert),
         recipient=_recipient(row),
         kind=Kind(row["kind"]),
         created_at=datetime.fromtimestamp(row["created_at"], UTC),
@@ -89,6 +109,15 @@ def parcel(row: sqlite3.Row, alert: sqlite3.Row) -> Parcel:
         polls=row["polls"],
         reference=row["reference"],
     )
+
+
+def _alert(row: sqlite3.Row) -> Outgoing:
+    change = Change(row["change"])
+    if row["state"] == FAULT:
+        said = fault_of(row["before"]) if row["before"] else None
+        return FaultAlert(change, said, fault_of(row["after"]))
+    before = incident_of(row["before"]) if row["before"] else None
+    return Alert(change, before, incident_of(row["after"]))
 
 
 def _recipient(row: sqlite3.Row) -> Contact | None:

@@ -11,11 +11,22 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel
 
 from homeguard.alerting.escalation import home_zone
 from homeguard.config import Config
-from homeguard.domain import Alert, Change, Clip, Incident, IncidentState, Reason, VoteReason
+from homeguard.domain import (
+    Change,
+    Clip,
+    Fault,
+    FaultAlert,
+    FaultCause,
+    Incident,
+    IncidentState,
+    Outgoing,
+    Reason,
+    VoteReason,
+)
 from homeguard.labels import Category, Priority
 
 
@@ -76,6 +87,9 @@ class IncidentModel(_Model):
     updated_at: AwareDatetime
     ended_at: AwareDatetime | None
     acknowledged_by: str | None
+    unanswered_at: AwareDatetime | None = Field(
+        description="when the repeats ended and nobody had acknowledged"
+    )
     clip: ClipModel | None
     late: bool = Field(description="delivered long after it happened")
 
@@ -88,6 +102,33 @@ class EventModel(_Model):
     after: IncidentModel
 
 
+class FaultModel(_Model):
+    """What keeps the node from hearing, judging or telling; `id` is the same to its end."""
+
+    id: str
+    node: str
+    cause: FaultCause
+    subject: str = Field(description="the room or the voter; empty: the whole home")
+    state: Literal["raised", "ended"]
+    detail: str
+    raised_at: AwareDatetime
+    ended_at: AwareDatetime | None
+    until: AwareDatetime | None = Field(description="when a mute ends by itself")
+    late: bool = Field(description="delivered long after it happened")
+
+
+class FaultEventModel(_Model):
+    """A fault began, or ended; on the same topic as the incidents' events."""
+
+    type: Literal["fault"]
+    before: FaultModel | None
+    after: FaultModel
+
+
+class AnyEvent(RootModel[EventModel | FaultEventModel]):
+    """What is published on `homeguard/<node>/events`: `type` tells them apart."""
+
+
 class EventWriter:
     """Makes events of alerts. `link` gives a clip's url for an incident, None without one."""
 
@@ -98,8 +139,12 @@ class EventWriter:
         self._zone = home_zone(config.home.timezone)
         self._link = link if config.clips.share == "link" else None
 
-    def event(self, alert: Alert) -> str:
+    def event(self, alert: Outgoing) -> str:
         """The event as JSON text; times carry the home's offset."""
+        if isinstance(alert, FaultAlert):
+            said = self._fault(alert.before, late=alert.late) if alert.before else None
+            told = self._fault(alert.after, late=alert.late)
+            return FaultEventModel(type="fault", before=said, after=told).model_dump_json()
         before = self._incident(alert.before, late=alert.late) if alert.before else None
         after = self._incident(alert.after, late=alert.late)
         return EventModel(type=_type(alert.change), before=before, after=after).model_dump_json()
@@ -108,6 +153,20 @@ class EventWriter:
         """Where the incident's recording is published."""
         prefix, node = self._config.mqtt.prefix, self._config.node.name
         return f"{prefix}/{node}/incidents/{incident.id}/clip"
+
+    def _fault(self, fault: Fault, *, late: bool) -> FaultModel:
+        return FaultModel(
+            id=fault.id,
+            node=self._config.node.name,
+            cause=fault.cause,
+            subject=fault.subject,
+            state="ended" if fault.ended_at else "raised",
+            detail=fault.detail,
+            raised_at=self._local(fault.raised_at),
+            ended_at=self._local(fault.ended_at) if fault.ended_at else None,
+            until=self._local(fault.until) if fault.until else None,
+            late=late,
+        )
 
     def _incident(self, incident: Incident, *, late: bool) -> IncidentModel:
         home, info = self._config.home, incident.category.info
@@ -145,6 +204,7 @@ class EventWriter:
             updated_at=self._local(incident.updated_at),
             ended_at=self._local(incident.ended_at) if incident.ended_at else None,
             acknowledged_by=incident.acknowledged_by,
+            unanswered_at=self._local(incident.unanswered_at) if incident.unanswered_at else None,
             clip=self._clip(incident, incident.clip) if incident.clip else None,
             late=late,
         )
@@ -165,7 +225,7 @@ class EventWriter:
 
 def json_schema() -> str:
     """The JSON Schema of an event, as docs/mqtt-event.schema.json holds it."""
-    schema = EventModel.model_json_schema(mode="serialization")
+    schema = AnyEvent.model_json_schema(mode="serialization")
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "HomeGuard event"
     return json.dumps(schema, ensure_ascii=False, indent=2, sort_keys=True) + "\n"

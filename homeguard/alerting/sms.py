@@ -20,7 +20,7 @@ from twilio.rest import Client
 from twilio.rest.api.v2010.account.message import MessageInstance
 
 from homeguard.config import ConfigError, SmsConfig
-from homeguard.domain import Alert, Contact, DeliveryError, DeliveryState, Receipt
+from homeguard.domain import Contact, DeliveryError, DeliveryState, Outgoing, Receipt
 
 RESERVED = 3  # messages a day that only a new emergency may use
 _DAY = timedelta(days=1)
@@ -48,7 +48,7 @@ _REASONS = {
     21606: "the sender cannot send to this number: check sms.sender",
 }
 
-Compose = Callable[[Alert, Contact], str]
+Compose = Callable[[Outgoing, Contact], str]
 SentLog = Callable[[str, datetime], Sequence[str]]  # address, since -> incident of each message
 
 
@@ -80,7 +80,7 @@ class SmsChannel:
         self._doubts: dict[tuple[str, str], _Doubt] = {}
         self._given: deque[str] = deque(maxlen=200)  # SIDs of messages whose answer came
 
-    def send(self, alert: Alert, recipient: Contact | None) -> Receipt:
+    def send(self, alert: Outgoing, recipient: Contact | None) -> Receipt:
         """Give one text to the gateway; ACCEPTED with its SID. Raises DeliveryError."""
         if recipient is None:
             message = "an SMS needs a recipient"
@@ -126,7 +126,7 @@ class SmsChannel:
         sender = self._config.sender
         return {"messaging_service_sid" if sender.startswith("MG") else "from_": sender}
 
-    def _check(self, alert: Alert, recipient: Contact) -> None:
+    def _check(self, alert: Outgoing, recipient: Contact) -> None:
         """Refuse what the rules of config.yaml refuse: the country, the cap of the day."""
         if not recipient.address.startswith(self._config.countries):
             message = "its country is not among sms.countries: add it there if it is right"

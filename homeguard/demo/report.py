@@ -83,7 +83,8 @@ class Report:
         text = message.text
         if kind == "events":
             event = json.loads(text)
-            self._note(event)
+            if event["type"] != "fault":
+                self._note(event)
             text = _shortened(event)
         elif kind == "audio" and text == "offline":
             self._over_at = time.monotonic()

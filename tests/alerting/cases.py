@@ -13,6 +13,7 @@ from homeguard.domain import (
     DeliveryState,
     Incident,
     IncidentState,
+    Outgoing,
     Receipt,
     Span,
     Vote,
@@ -50,9 +51,9 @@ class FakeChannel:
         self.name = name
         self.outcomes = list(outcomes)
         self.states: dict[str, Receipt] = {}
-        self.sent: list[tuple[Alert, Contact | None]] = []
+        self.sent: list[tuple[Outgoing, Contact | None]] = []
 
-    def send(self, alert: Alert, recipient: Contact | None) -> Receipt:
+    def send(self, alert: Outgoing, recipient: Contact | None) -> Receipt:
         outcome = self.outcomes.pop(0) if self.outcomes else Receipt(DeliveryState.DELIVERED)
         if isinstance(outcome, Exception):
             raise outcome

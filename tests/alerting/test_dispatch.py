@@ -15,12 +15,12 @@ from homeguard.alerting.escalation import Planner
 from homeguard.alerting.outbox import Outbox
 from homeguard.config import AlertsConfig, EscalationConfig
 from homeguard.domain import (
-    Alert,
     Change,
     Contact,
     DeliveryError,
     DeliveryState,
     HomeGuardError,
+    Outgoing,
     Receipt,
 )
 from tests.alerting.cases import KIM, LEE, FakeChannel, SteppedClock, an_incident, end, new, update
@@ -267,7 +267,7 @@ class HangingChannel(FakeChannel):
         self.released = threading.Event()
         self.entered = threading.Event()
 
-    def send(self, alert: Alert, recipient: Contact | None) -> Receipt:
+    def send(self, alert: Outgoing, recipient: Contact | None) -> Receipt:
         self.entered.set()
         self.released.wait(10)
         return super().send(alert, recipient)
