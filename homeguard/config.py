@@ -267,6 +267,8 @@ class SmsConfig(Section):
     timeout_s: float = Field(10.0, ge=1.0, le=60.0)
     countries: tuple[str, ...] = Field(("+82", "+1"), description="numbers may begin so")
     max_per_day: int = Field(50, ge=1, description="per number")
+    max_per_hour: int = Field(10, ge=2, description="per number; a new incident always gets out")
+    replies: bool = Field(True, description="an answer of 1 or 확인 acknowledges")
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -308,6 +310,15 @@ class HealthConfig(Section):
 
     silent_after_s: float = Field(30.0, ge=5.0, description="all-zero sound for so long")
     level_every_s: float = Field(1.0, ge=1.0)
+    ping_url: str = Field("", description="asked every minute while all is well; none when empty")
+
+    @field_validator("ping_url")
+    @classmethod
+    def _web_address(cls, value: str) -> str:
+        if value and not re.match(r"https?://[^/\s]+", value):
+            message = "write a whole address, such as https://watch.example.org/ping/home"
+            raise ValueError(message)
+        return value
 
 
 class Config(Section):

@@ -23,7 +23,9 @@ from homeguard.alerting.incident import IncidentTracker
 from homeguard.alerting.message import Texter
 from homeguard.alerting.mqtt import MqttChannel
 from homeguard.alerting.mqtt_link import MqttLink
+from homeguard.alerting.mute import Mute
 from homeguard.alerting.outbox import Outbox
+from homeguard.alerting.replies import ANSWERABLE, Replies
 from homeguard.alerting.schema import EventWriter
 from homeguard.alerting.sms import SmsChannel
 from homeguard.capture.inbox import Inbox
@@ -38,7 +40,9 @@ from homeguard.domain import (
 )
 from homeguard.listening import Listener
 from homeguard.notify import Notifier
+from homeguard.ping import Ping
 from homeguard.pipeline import At, Heard, Home, Room, stream_clock
+from homeguard.supervision import Supervisor
 from homeguard.voting.load import Voting, load_panel
 from homeguard.voting.registry import Registry
 
@@ -90,13 +94,21 @@ class Daemon:
         self._outbox = Outbox(state_dir, now)
         stack.callback(self._outbox.close)
         self._link = self._make_link(secrets)
+        self._mute = Mute(self._outbox, now)
         self._dispatcher = Dispatcher(
-            self._outbox, Planner.of(config), self._channels(secrets), config.alerts, now
+            self._outbox,
+            Planner.of(config),
+            self._channels(secrets),
+            config.alerts,
+            now,
+            muted=lambda: self._mute.on,
         )
+        self._supervisor = self._supervise(stack)
         if self._link is not None:
             self._start_link(self._link, stack)
         self._dispatcher.start()
         stack.callback(self._dispatcher.stop, DRAIN_S)
+        self._read_replies(secrets, stack)
         self._end_what_a_restart_left()
         self._voting = self._load_voting()
         stack.callback(self._voting.panel.close)
@@ -137,6 +149,7 @@ class Daemon:
         for each in heard:
             # Only a decision on fresh sound shows that the whole chain works.
             self._notifier.alive()
+            self._supervisor.heard(each.decision)
             for told in self._on_decision:
                 told(each)
             for alert in each.alerts:
@@ -147,6 +160,7 @@ class Daemon:
         self._clips.prune(self._tracker.running_ids())
         try:
             self._outbox.forget(self._now() - timedelta(days=self._config.alerts.keep_days))
+            self._outbox.forget_replies(self._now() - 2 * ANSWERABLE)
         except sqlite3.Error as exc:
             _log.warning("old incidents could not be deleted: %s", exc)
 
@@ -159,11 +173,8 @@ class Daemon:
 
     def _tick(self) -> None:
         self._voting.panel.tend()
-        hearing = False
-        for listener in self._listeners:
-            hearing |= listener.audible
-            listener.report(self._link, voters_down=bool(self._voting.missing))
-        if not hearing:
+        self._supervisor.tick(self._listeners, missing=bool(self._voting.missing))
+        if not any(listener.audible for listener in self._listeners):
             # Deaf, but known to be so and told: a restart would not bring the microphone back.
             self._notifier.alive()
 
@@ -200,10 +211,38 @@ class Daemon:
 
     def _start_link(self, link: MqttLink, stack: ExitStack) -> None:
         room = self._config.rooms[0].name
-        link.on_command = Commands(link, self._outbox, self._dispatcher, room, self._now)
+        link.on_command = Commands(link, self._outbox, self._dispatcher, room, self._now, self._mute)
         link.on_up = lambda: self._dispatcher.hurry("mqtt")
         link.start()
         stack.callback(link.stop)
+
+    def _supervise(self, stack: ExitStack) -> Supervisor:
+        url = self._config.health.ping_url
+        ping = Ping(url) if url else None
+        if ping is not None:
+            ping.start()
+            stack.callback(ping.stop)
+        supervisor = Supervisor(
+            self._config,
+            self._outbox,
+            self._dispatcher,
+            self._mute,
+            self._now,
+            link=self._link,
+            ping=ping,
+        )
+        supervisor.tell_mute()
+        return supervisor
+
+    def _read_replies(self, secrets: Secrets, stack: ExitStack) -> None:
+        if not (self._config.sms.enabled and self._config.sms.replies):
+            return
+        # A client of its own: a channel is called by one thread.
+        replies = Replies(
+            self._sms(secrets).replies, self._outbox, self._dispatcher.acknowledge, self._now
+        )
+        replies.start()
+        stack.callback(replies.stop)
 
     def _channels(self, secrets: Secrets) -> Sequence[AlertChannel]:
         config = self._config
@@ -211,22 +250,24 @@ class Daemon:
         if self._link is not None:
             channels.append(MqttChannel(self._link, EventWriter(config), config.clips))
         if config.sms.enabled:
-            if secrets.twilio_auth_token is None:
-                message = (
-                    "sms.enabled needs the secret HOMEGUARD_TWILIO_AUTH_TOKEN in the environment "
-                    "or as a systemd credential homeguard_twilio_auth_token"
-                )
-                raise HomeGuardError(message)
-            channels.append(
-                SmsChannel(
-                    config.sms,
-                    secrets.twilio_auth_token.get_secret_value(),
-                    Texter(config),
-                    lambda address, since: self._outbox.sent_to("sms", address, since),
-                    self._now,
-                )
-            )
+            channels.append(self._sms(secrets))
         return channels
+
+    def _sms(self, secrets: Secrets) -> SmsChannel:
+        config = self._config
+        if secrets.twilio_auth_token is None:
+            message = (
+                "sms.enabled needs the secret HOMEGUARD_TWILIO_AUTH_TOKEN in the environment "
+                "or as a systemd credential homeguard_twilio_auth_token"
+            )
+            raise HomeGuardError(message)
+        return SmsChannel(
+            config.sms,
+            secrets.twilio_auth_token.get_secret_value(),
+            Texter(config),
+            lambda address, since: self._outbox.sent_to("sms", address, since),
+            self._now,
+        )
 
     def _end_what_a_restart_left(self) -> None:
         """Incidents that ran when we stopped have nobody to end them: they end now."""

@@ -1,4 +1,4 @@
-"""What commands from MQTT do: acknowledge, and raise a test alert."""
+"""What commands from MQTT do: acknowledge, mute, and raise a test alert."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from datetime import datetime
 
 from homeguard.alerting.dispatch import Dispatcher
 from homeguard.alerting.mqtt_link import Command, MqttLink
+from homeguard.alerting.mute import Mute, parse_mute
 from homeguard.alerting.outbox import Clock, Outbox
 from homeguard.domain import Alert, Change, HomeGuardError, Incident, IncidentState, Reason
 from homeguard.labels import Category
@@ -33,6 +34,7 @@ class Commands:
         dispatcher: Dispatcher,
         room: str,
         now: Clock,
+        mute: Mute,
         on_acknowledged: Callable[[Incident], None] | None = None,
     ) -> None:
         self._link = link
@@ -40,6 +42,7 @@ class Commands:
         self._dispatcher = dispatcher
         self._room = room
         self._now = now
+        self._mute = mute
         self._on_acknowledged = on_acknowledged
 
     def __call__(self, command: Command) -> None:
@@ -50,8 +53,8 @@ class Commands:
             elif command.name == "test":
                 alert = self._dispatcher.submit(drill(self._room, self._now()))
                 self._link.answer("test", alert.after.raised_at.isoformat())
-            else:
-                _log.warning("MQTT: %s commands are not taken yet", command.name)
+            elif command.name == "mute":
+                self._set_mute(command)
         except (HomeGuardError, sqlite3.Error) as exc:
             _log.warning("MQTT: %s command refused: %s", command.name, exc)
             self._link.answer(command.name, json.dumps({"error": str(exc)}, ensure_ascii=False))
@@ -64,6 +67,14 @@ class Commands:
             self._link.answer("ack", json.dumps(answer, ensure_ascii=False))
             if done.alert is not None and self._on_acknowledged is not None:
                 self._on_acknowledged(done.alert.after)
+
+    def _set_mute(self, command: Command) -> None:
+        seconds, by = parse_mute(command.value)
+        if seconds == 0.0:
+            self._mute.end(self._dispatcher.submit)
+        else:
+            self._mute.begin(seconds, by or "MQTT", self._dispatcher.submit)
+        self._link.answer("mute", self._mute.state)
 
     def _meant(self, command: Command) -> list[str]:
         """The incident that is named, or all that nobody has taken and that still run."""

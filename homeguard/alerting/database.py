@@ -71,6 +71,14 @@ _MIGRATIONS = (
     CREATE INDEX deliveries_incident ON deliveries (incident_id, channel, address);
     CREATE INDEX deliveries_alert ON deliveries (alert_id);
     """,
+    """
+    CREATE TABLE replies (
+        sid TEXT PRIMARY KEY,
+        sent_at REAL NOT NULL,
+        incident_id TEXT
+    );
+    ALTER TABLE alerts ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 
 
@@ -110,10 +118,10 @@ class Database:
                     self._connection.execute("ROLLBACK")
                 raise
 
-    def rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
-        """What a SELECT finds."""
+    def rows(self, sql: str, *values: object, **named: object) -> list[sqlite3.Row]:
+        """What a SELECT finds; its parameters are all by place, or all by name."""
         with self._mutex:
-            return self._connection.execute(sql, values).fetchall()
+            return self._connection.execute(sql, named or values).fetchall()
 
     def mend(self, error: sqlite3.Error) -> bool:
         """Do what helps against `error`; whether trying again makes sense."""

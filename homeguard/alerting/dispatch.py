@@ -69,16 +69,39 @@ class Acknowledgement:
 class Desk:
     """Takes alerts in: plans, stores, and acknowledges. For the daemon and the command line."""
 
-    def __init__(self, outbox: Outbox, planner: Planner, now: Clock) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        planner: Planner,
+        now: Clock,
+        muted: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._outbox = outbox
         self._planner = planner
         self._now = now
+        self._muted = muted
 
     def submit(self, alert: AnyAlert) -> AnyAlert:
-        """Put an alert and its deliveries on disk. Gives it as stored. Raises sqlite3.Error."""
+        """Put an alert and its deliveries on disk. Gives it as stored. Raises sqlite3.Error.
+
+        What a mute held back is told as new with the first alert after it, if it still runs.
+        """
+        if isinstance(alert, Alert):
+            held = alert.change is not Change.NEW and self._outbox.is_held(alert.after.id)
+            if held and not _is_open(alert.after):
+                return self._outbox.record(alert, ())
+            if self._holds(alert.after) and (held or alert.change is Change.NEW):
+                return self._outbox.record(alert, (), held=True)
+            if held:
+                alert = Alert(Change.NEW, None, alert.after)
         known = self._outbox.expecting if isinstance(alert, FaultAlert) else self._outbox.told
         told = known(alert.after.id)
         return self._outbox.record(alert, self._planner.plan(alert, self._now(), told))
+
+    def _holds(self, incident: Incident) -> bool:
+        """Whether a mute keeps this one back: all but what is critical, and tests."""
+        critical = incident.category.info.priority == "critical"
+        return self._muted() and not critical and incident.state is not IncidentState.TEST
 
     def acknowledge(self, incident_id: str, by: str) -> Acknowledgement:
         """Somebody takes care: nobody further is called, the others learn who it is.
@@ -232,9 +255,11 @@ class Dispatcher:
         config: AlertsConfig,
         now: Clock,
         since_boot: Callable[[], float] = boot_time,
+        *,
+        muted: Callable[[], bool] = lambda: False,
     ) -> None:
         self._outbox = outbox
-        self._desk = Desk(outbox, planner, now)
+        self._desk = Desk(outbox, planner, now, muted)
         self._couriers = [Courier(channel, outbox, config, now) for channel in channels]
         self._watch = _ClockWatch(outbox, now, since_boot)
         self._wakes = {channel.name: threading.Event() for channel in channels}
@@ -337,6 +362,10 @@ def _acknowledged(before: Incident, by: str, now: Clock) -> Alert:
     state = before.state if ended else IncidentState.ACKNOWLEDGED
     after = replace(before, state=state, acknowledged_by=by, updated_at=now())
     return Alert(Change.UPDATE, before, after)
+
+
+def _is_open(incident: Incident) -> bool:
+    return incident.ended_at is None and incident.acknowledged_by is None
 
 
 def _who(parcel: Parcel) -> str:

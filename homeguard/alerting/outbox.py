@@ -59,6 +59,12 @@ _CLAIM = """
     RETURNING *
 """
 
+_ANSWERABLE = """
+    FROM incidents i JOIN deliveries d ON d.incident_id = i.id
+    WHERE d.channel = :channel AND d.state IN ('accepted', 'delivered')
+    AND i.raised_at >= :after AND i.acknowledged_by IS NULL AND i.state NOT IN ('test', 'fault')
+"""
+
 
 class Outbox:
     """The incidents and outgoing messages of a state directory; for all threads.
@@ -78,17 +84,21 @@ class Outbox:
         """Let go of the directory."""
         self._database.close()
 
-    def record(self, alert: AnyAlert, deliveries: Sequence[Delivery]) -> AnyAlert:
+    def record(
+        self, alert: AnyAlert, deliveries: Sequence[Delivery], *, held: bool = False
+    ) -> AnyAlert:
         """Put an alert and its deliveries on disk, whole; cancel what it makes superfluous.
+
+        `held`: it has none because the home is muted.
 
         Gives the alert as stored: an acknowledgement made meanwhile is kept.
         """
         try:
-            return self._record(alert, deliveries)
+            return self._record(alert, deliveries, held=held)
         except sqlite3.Error as exc:
             if not self._database.mend(exc):
                 raise
-        return self._record(alert, deliveries)
+        return self._record(alert, deliveries, held=held)
 
     def claim(self, channel: str) -> Parcel | None:
         """Take the next due row of a channel: the oldest, an incident's in their order.
@@ -200,6 +210,11 @@ class Outbox:
                 (before.timestamp(),),
             ).rowcount
 
+    def forget_replies(self, before: datetime) -> None:
+        """Delete the marks of replies that are too old to count again."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM replies WHERE sent_at < ?", (before.timestamp(),))
+
     def told(self, incident_id: str) -> frozenset[str]:
         """Addresses to which this incident has been sent, or is being sent."""
         rows = self._database.rows(
@@ -227,6 +242,74 @@ class Outbox:
             " ORDER BY raised_at"
         )
         return [fault_of(row["snapshot"]) for row in rows]
+
+    def held(self) -> list[Incident]:
+        """Running incidents that a mute kept from everybody."""
+        rows = self._database.rows(
+            "SELECT i.snapshot FROM incidents i WHERE i.ended_at IS NULL"
+            " AND i.acknowledged_by IS NULL AND i.state = 'raised' AND EXISTS"
+            " (SELECT 1 FROM alerts a WHERE a.incident_id = i.id AND a.held)"
+            " AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.incident_id = i.id)"
+            " ORDER BY i.raised_at"
+        )
+        return [incident_of(row["snapshot"]) for row in rows]
+
+    def is_held(self, incident_id: str) -> bool:
+        """Whether a mute has kept this incident from everybody so far."""
+        return bool(
+            self._database.rows(
+                "SELECT 1 FROM alerts WHERE incident_id = ?1 AND held AND NOT EXISTS"
+                " (SELECT 1 FROM deliveries WHERE incident_id = ?1) LIMIT 1",
+                incident_id,
+            )
+        )
+
+    def unanswered(self, raised_after: datetime, raised_before: datetime) -> list[Incident]:
+        """Incidents raised in that time that nobody acknowledged and nobody has marked so."""
+        rows = self._database.rows(
+            "SELECT snapshot FROM incidents WHERE raised_at > ? AND raised_at <= ?"
+            " AND acknowledged_by IS NULL AND state NOT IN ('test', 'fault')"
+            " AND json_extract(snapshot, '$.unanswered_at') IS NULL ORDER BY raised_at",
+            raised_after.timestamp(),
+            raised_before.timestamp(),
+        )
+        return [incident_of(row["snapshot"]) for row in rows]
+
+    def awaits_reply(self, channel: str, raised_after: datetime) -> datetime | None:
+        """When the oldest incident was raised to which an answer may come; None without one."""
+        (row,) = self._database.rows(
+            f"SELECT min(i.raised_at) {_ANSWERABLE}",  # noqa: S608 a constant
+            channel=channel,
+            after=raised_after.timestamp(),
+        )
+        return utc(row[0])
+
+    def answerable(
+        self, channel: str, address: str, raised_after: datetime, told_by: datetime
+    ) -> tuple[str, str] | None:
+        """The newest incident that nobody took and of which an address had been told by then.
+
+        Gives its id and the contact's name.
+        """
+        rows = self._database.rows(
+            f"SELECT i.id, d.name {_ANSWERABLE} AND d.address = :address"  # noqa: S608 a constant
+            " AND d.sent_at <= :told_by ORDER BY i.raised_at DESC LIMIT 1",
+            channel=channel,
+            after=raised_after.timestamp(),
+            address=address,
+            told_by=told_by.timestamp(),
+        )
+        return (rows[0]["id"], rows[0]["name"]) if rows else None
+
+    def use_reply(self, sid: str, sent_at: datetime, incident_id: str | None) -> bool:
+        """Use up a reply; False: it had been used before."""
+        with self._transaction() as connection:
+            return bool(
+                connection.execute(
+                    "INSERT OR IGNORE INTO replies (sid, sent_at, incident_id) VALUES (?, ?, ?)",
+                    (sid, sent_at.timestamp(), incident_id),
+                ).rowcount
+            )
 
     def sent_to(self, channel: str, address: str, since: datetime) -> tuple[str, ...]:
         """The incident of each message that was sent to an address since then."""
@@ -294,7 +377,9 @@ class Outbox:
             if record is not None:
                 yield record
 
-    def _record(self, alert: AnyAlert, deliveries: Sequence[Delivery]) -> AnyAlert:
+    def _record(
+        self, alert: AnyAlert, deliveries: Sequence[Delivery], *, held: bool
+    ) -> AnyAlert:
         now = self._epoch()
         with self._transaction() as connection:
             if isinstance(alert, Alert):
@@ -307,9 +392,9 @@ class Outbox:
                 _put_incident(connection, after, snapshot, now)
             before = to_json(alert.before) if alert.before else None
             alert_id = connection.execute(
-                "INSERT INTO alerts (incident_id, change, before, after, created_at)"
-                " VALUES (?, ?, ?, ?, ?)",
-                (after.id, alert.change, before, snapshot, now),
+                "INSERT INTO alerts (incident_id, change, before, after, created_at, held)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (after.id, alert.change, before, snapshot, now, held),
             ).lastrowid
             _cancel(connection, after, now)
             for delivery in deliveries:

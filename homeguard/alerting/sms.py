@@ -19,11 +19,13 @@ from twilio.http.response import Response
 from twilio.rest import Client
 from twilio.rest.api.v2010.account.message import MessageInstance
 
+from homeguard.alerting.replies import Reply
 from homeguard.config import ConfigError, SmsConfig
-from homeguard.domain import Contact, DeliveryError, DeliveryState, Outgoing, Receipt
+from homeguard.domain import Alert, Contact, DeliveryError, DeliveryState, Outgoing, Receipt
 
 RESERVED = 3  # messages a day that only a new emergency may use
 _DAY = timedelta(days=1)
+_HOUR = timedelta(hours=1)
 _API = "https://api.twilio.com"
 _TOO_MANY, _REQUEST_TIMEOUT, _SERVER_ERROR = 429, 408, 500
 _UNAUTHORISED, _FORBIDDEN_CODE = 401, 20003
@@ -132,7 +134,8 @@ class SmsChannel:
             message = "its country is not among sms.countries: add it there if it is right"
             raise DeliveryError(message, retryable=False, code="country")
         incidents = self._sent(recipient.address, self._now() - _DAY)
-        new = alert.after.id not in incidents
+        new = isinstance(alert, Alert) and alert.after.id not in incidents
+        self._check_hour(alert, recipient, new=new)
         limit = self._config.max_per_day - (0 if new else min(RESERVED, self._config.max_per_day))
         if len(incidents) >= limit:
             kept = "" if new else f" ({RESERVED} are kept for a new emergency)"
@@ -141,6 +144,28 @@ class SmsChannel:
                 "raise sms.max_per_day, or find out what sets off the alerts"
             )
             raise DeliveryError(message, retryable=False, code="cap")
+
+    def _check_hour(self, alert: Outgoing, recipient: Contact, *, new: bool) -> None:
+        """Hold a flood back; a new emergency always gets out, and a fault leaves it room."""
+        hour = len(self._sent(recipient.address, self._now() - _HOUR))
+        limit = self._config.max_per_hour // (1 if isinstance(alert, Alert) else 2)
+        if hour >= limit and not new:
+            message = f"{hour} messages in an hour reach the cap of this number (sms.max_per_hour)"
+            raise DeliveryError(message, retryable=False, code="hour")
+
+    def replies(self, since: datetime) -> tuple[Reply, ...]:
+        """The texts that came to our number since then. Raises DeliveryError."""
+        sender = self._config.sender
+        ours = {} if sender.startswith("MG") else {"to": sender}
+        try:
+            listed = self._client.messages.list(date_sent_after=since, limit=100, **ours)
+        except (TwilioException, RequestException, OSError) as exc:
+            raise self._error(exc) from exc
+        return tuple(
+            Reply(str(m.sid), str(m.from_), str(m.body), m.date_sent or m.date_created)
+            for m in listed
+            if m.direction == "inbound" and (m.date_sent or m.date_created) is not None
+        )
 
     def _look_for(self, key: tuple[str, str]) -> Receipt | None:
         """After an answer that never came: the message, if the gateway has it after all."""

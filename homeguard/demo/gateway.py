@@ -55,6 +55,7 @@ class ReceivedSms:
     body: str
     status: str = "queued"
     error_code: int | None = None
+    direction: str = "outbound-api"
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -83,7 +84,12 @@ class Gateway:
 
     @property
     def messages(self) -> list[ReceivedSms]:
-        """What was received so far, oldest first."""
+        """What we were given to send so far, oldest first."""
+        return [m for m in self.listed if m.direction != "inbound"]
+
+    @property
+    def listed(self) -> list[ReceivedSms]:
+        """All messages of the account, answers of people included, oldest first."""
         with self._lock:
             return list(self._messages.values())
 
@@ -113,6 +119,14 @@ class Gateway:
         """Take messages to a number and report them undelivered."""
         with self._lock:
             self._lost.add(number)
+
+    def answer(self, number: str, to: str, body: str) -> str:
+        """Somebody texts our number `to`; gives the message's SID."""
+        sid = f"SM{uuid.uuid4().hex}"
+        message = ReceivedSms(sid, to, number, body, "received", direction="inbound")
+        with self._lock:
+            self._messages[sid] = message
+        return sid
 
     def authorised(self, header: str | None) -> bool:
         """Whether the Authorization header carries the account's credentials."""
@@ -177,7 +191,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, {"sid": gateway.account_sid, "status": "active", "type": "Full"})
         elif url.path == f"{_base(gateway)}/Messages.json":
             to = parse_qs(url.query).get("To", [None])[0]
-            found = [m for m in reversed(gateway.messages) if to in (None, m.to)]
+            found = [m for m in reversed(gateway.listed) if to in (None, m.to)]
             self._answer(200, _page(gateway, found))
         else:
             sid = url.path.removeprefix(f"{_base(gateway)}/Messages/").removesuffix(".json")
@@ -253,7 +267,7 @@ def _resource(gateway: Gateway, message: ReceivedSms) -> dict[str, Any]:
         "date_created": at,
         "date_sent": None if message.status == "queued" else at,
         "date_updated": format_datetime(datetime.now(UTC), usegmt=True),
-        "direction": "outbound-api",
+        "direction": message.direction,
         "error_code": message.error_code,
         "error_message": None,
         "from": None if service else message.sender,

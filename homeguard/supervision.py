@@ -1,0 +1,133 @@
+"""Watches the watch: tells what is wrong with it, and shows others that it is alive."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from homeguard.alerting.dispatch import Dispatcher
+from homeguard.alerting.mqtt_link import Message, MqttLink
+from homeguard.alerting.mute import Mute
+from homeguard.alerting.outbox import Clock, Outbox
+from homeguard.config import Config
+from homeguard.domain import Alert, Change, Decision, FaultAlert, FaultCause
+from homeguard.health import FaultWatch, VoterHealth
+from homeguard.listening import Listener
+from homeguard.ping import Ping
+
+HEARTBEAT_S = 60.0
+UNANSWERED_EVERY_S = 10.0
+STALE_S = 60.0  # a room that is heard, and no decision for so long: all is not well
+
+_log = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """Called by the judging thread alone: `heard` with each decision, `tick` every second."""
+
+    def __init__(
+        self,
+        config: Config,
+        outbox: Outbox,
+        dispatcher: Dispatcher,
+        mute: Mute,
+        now: Clock,
+        *,
+        link: MqttLink | None = None,
+        ping: Ping | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._config = config
+        self._outbox = outbox
+        self._dispatcher = dispatcher
+        self._mute = mute
+        self._now = now
+        self._link = link
+        self._ping = ping
+        self._monotonic = monotonic
+        self._voters = VoterHealth()
+        left = [f for f in outbox.open_faults() if f.cause is not FaultCause.MUTED]
+        self._watch = FaultWatch(left)
+        self._refused: deque[FaultAlert] = deque()
+        self._decided_s: float | None = None
+        self._heartbeat_s = self._unanswered_s = monotonic()
+        self._failing = False
+
+    def heard(self, decision: Decision) -> None:
+        """Note a decision on fresh sound."""
+        self._decided_s = self._monotonic()
+        self._voters.heard(decision.votes, self._decided_s)
+
+    def tick(self, listeners: Sequence[Listener], *, missing: bool = False) -> None:
+        """Look at everything; `missing`: a model could not be loaded. Never raises for a disk."""
+        now_s = self._monotonic()
+        voters = self._voters.symptoms()
+        rooms = [symptom for listener in listeners for symptom in listener.symptoms()]
+        for alert in self._watch.update([*rooms, *voters], now_s, self._now()):
+            self._log(alert)
+            self._refused.append(alert)
+        for listener in listeners:
+            down = missing or bool(voters)
+            listener.report(self._link, voters_down=down, muted=self._mute.on)
+        try:
+            self._tell()
+            if now_s >= self._unanswered_s:
+                self._unanswered_s = now_s + UNANSWERED_EVERY_S
+                self._note_unanswered()
+        except sqlite3.Error as exc:
+            level = logging.DEBUG if self._failing else logging.ERROR
+            _log.log(level, "supervision: %s; what is to be told waits in memory", exc)
+            self._failing = True
+        else:
+            self._failing = False
+        if now_s >= self._heartbeat_s:
+            self._heartbeat_s = now_s + HEARTBEAT_S
+            self._beat([listener.name for listener in listeners if listener.audible], now_s)
+
+    def tell_mute(self) -> None:
+        """Publish whether we are muted."""
+        if self._link is not None:
+            self._link.answer("mute", self._mute.state)
+
+    def _tell(self) -> None:
+        while self._refused:
+            self._dispatcher.submit(self._refused[0])
+            self._refused.popleft()
+        if self._mute.expire(self._dispatcher.submit):
+            self.tell_mute()
+        if not self._mute.on:
+            for incident in self._outbox.held():
+                self._dispatcher.submit(Alert(Change.UPDATE, incident, incident))
+
+    def _note_unanswered(self) -> None:
+        """Mark incidents whose repeats have ended and that nobody took."""
+        times = self._config.alerts.escalation
+        ended = self._now() - timedelta(seconds=max(times.repeat_for_s, times.all_after_s))
+        oldest = ended - timedelta(seconds=self._config.alerts.give_up_after_s)
+        for before in self._outbox.unanswered(oldest, ended):
+            now = self._now()
+            after = replace(before, unanswered_at=now, updated_at=now)
+            self._dispatcher.submit(Alert(Change.UPDATE, before, after))
+            _log.warning("incident %s is unanswered: nobody has acknowledged it", before.id)
+
+    def _beat(self, rooms: list[str], now_s: float) -> None:
+        age_s = None if self._decided_s is None else round(now_s - self._decided_s, 1)
+        if self._link is not None:
+            beat = {"at": self._now().isoformat(), "rooms": rooms, "decision_age_s": age_s}
+            self._link.state(Message(self._link.topic("heartbeat"), json.dumps(beat)))
+        stale = bool(rooms) and (age_s is None or age_s > STALE_S)
+        if self._ping is not None and not stale:
+            self._ping.send()
+
+    def _log(self, alert: FaultAlert) -> None:
+        fault = alert.after
+        if alert.change is Change.END:
+            _log.info("fault over: %s %s", fault.cause, fault.subject)
+        else:
+            _log.warning("fault: %s %s: %s", fault.cause, fault.subject, fault.detail)
