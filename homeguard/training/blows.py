@@ -135,7 +135,7 @@ def earthquake(rng: Generator) -> Float32:
 
 
 def strong_wind(rng: Generator) -> Float32:
-    """A cup or a plate touches another, now and then."""
+    """Gusts that roar and perhaps howl."""
     duration_s = rng.uniform(4.0, 9.0)
     gusts = swell(duration_s, rng, rng.uniform(0.4, 2.0), rng.uniform(0.5, 0.95)) ** 2
     roar = noise(duration_s, rng, (25.0, log_uniform(rng, (250.0, 1_500.0))))
