@@ -10,37 +10,31 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from homeguard.alerting.channels import make_channels, make_link, make_sms
 from homeguard.alerting.clip import ClipWriter
 from homeguard.alerting.commands import Commands
 from homeguard.alerting.dispatch import Dispatcher
 from homeguard.alerting.escalation import Planner
 from homeguard.alerting.incident import IncidentTracker
-from homeguard.alerting.message import Texter
-from homeguard.alerting.mqtt import MqttChannel
 from homeguard.alerting.mqtt_link import MqttLink
 from homeguard.alerting.mute import Mute
 from homeguard.alerting.outbox import Outbox
 from homeguard.alerting.replies import ANSWERABLE, Replies
-from homeguard.alerting.schema import EventWriter
-from homeguard.alerting.sms import SmsChannel
 from homeguard.capture.inbox import Inbox
 from homeguard.config import Config, RoomConfig, Secrets
 from homeguard.domain import (
     Alert,
-    AlertChannel,
     Change,
-    HomeGuardError,
     IncidentState,
     ModelError,
 )
 from homeguard.listening import Listener
 from homeguard.notify import Notifier
-from homeguard.ping import Ping
 from homeguard.pipeline import At, Heard, Home, Room, stream_clock
 from homeguard.supervision import Supervisor
 from homeguard.voting.load import Voting, load_panel
@@ -93,17 +87,21 @@ class Daemon:
         state_dir = config.node.state_dir
         self._outbox = Outbox(state_dir, now)
         stack.callback(self._outbox.close)
-        self._link = self._make_link(secrets)
+        self._link = make_link(config, secrets)
         self._mute = Mute(self._outbox, now)
         self._dispatcher = Dispatcher(
             self._outbox,
             Planner.of(config),
-            self._channels(secrets),
+            make_channels(config, secrets, self._link, self._outbox, now),
             config.alerts,
             now,
             muted=lambda: self._mute.on,
         )
-        self._supervisor = self._supervise(stack)
+        self._supervisor = Supervisor(
+            config, self._outbox, self._dispatcher, self._mute, now, link=self._link
+        )
+        self._supervisor.start()
+        stack.callback(self._supervisor.stop)
         if self._link is not None:
             self._start_link(self._link, stack)
         self._dispatcher.start()
@@ -200,74 +198,23 @@ class Daemon:
         """A recording has its own time, as if it began now; live sound happens when it is heard."""
         return stream_clock(self._now()) if room.file else lambda _end_s: self._now()
 
-    def _make_link(self, secrets: Secrets) -> MqttLink | None:
-        config = self._config
-        if not config.mqtt.enabled:
-            return None
-        password = secrets.mqtt_password.get_secret_value() if secrets.mqtt_password else None
-        names = [room.name for room in config.rooms]
-        every_s = config.health.level_every_s
-        return MqttLink(config.mqtt, config.node.name, names, password, every_s)
-
     def _start_link(self, link: MqttLink, stack: ExitStack) -> None:
         room = self._config.rooms[0].name
-        link.on_command = Commands(link, self._outbox, self._dispatcher, room, self._now, self._mute)
+        link.on_command = Commands(
+            link, self._outbox, self._dispatcher, room, self._now, self._mute
+        )
         link.on_up = lambda: self._dispatcher.hurry("mqtt")
         link.start()
         stack.callback(link.stop)
-
-    def _supervise(self, stack: ExitStack) -> Supervisor:
-        url = self._config.health.ping_url
-        ping = Ping(url) if url else None
-        if ping is not None:
-            ping.start()
-            stack.callback(ping.stop)
-        supervisor = Supervisor(
-            self._config,
-            self._outbox,
-            self._dispatcher,
-            self._mute,
-            self._now,
-            link=self._link,
-            ping=ping,
-        )
-        supervisor.tell_mute()
-        return supervisor
 
     def _read_replies(self, secrets: Secrets, stack: ExitStack) -> None:
         if not (self._config.sms.enabled and self._config.sms.replies):
             return
         # A client of its own: a channel is called by one thread.
-        replies = Replies(
-            self._sms(secrets).replies, self._outbox, self._dispatcher.acknowledge, self._now
-        )
+        reader = make_sms(self._config, secrets, self._outbox, self._now)
+        replies = Replies(reader.replies, self._outbox, self._dispatcher.acknowledge, self._now)
         replies.start()
         stack.callback(replies.stop)
-
-    def _channels(self, secrets: Secrets) -> Sequence[AlertChannel]:
-        config = self._config
-        channels: list[AlertChannel] = []
-        if self._link is not None:
-            channels.append(MqttChannel(self._link, EventWriter(config), config.clips))
-        if config.sms.enabled:
-            channels.append(self._sms(secrets))
-        return channels
-
-    def _sms(self, secrets: Secrets) -> SmsChannel:
-        config = self._config
-        if secrets.twilio_auth_token is None:
-            message = (
-                "sms.enabled needs the secret HOMEGUARD_TWILIO_AUTH_TOKEN in the environment "
-                "or as a systemd credential homeguard_twilio_auth_token"
-            )
-            raise HomeGuardError(message)
-        return SmsChannel(
-            config.sms,
-            secrets.twilio_auth_token.get_secret_value(),
-            Texter(config),
-            lambda address, since: self._outbox.sent_to("sms", address, since),
-            self._now,
-        )
 
     def _end_what_a_restart_left(self) -> None:
         """Incidents that ran when we stopped have nobody to end them: they end now."""

@@ -184,9 +184,14 @@ class Vote:
     category: Category | None = None
     reason: VoteReason = VoteReason.HEARD
     transcript: str | None = None
-    distress: bool = False  # the transcript holds a confident call for help
     spoken: Span | None = None  # the stretch of speech that was decoded
+    calls: tuple[Span, ...] = ()  # every stretch that held a confident call for help
     detail: str | None = None  # for people: what failed, which phrase
+
+    @property
+    def distress(self) -> bool:
+        """Whether the transcript holds a confident call for help."""
+        return bool(self.calls)
 
     @classmethod
     def abstain(cls, voter: str, reason: VoteReason, detail: str | None = None) -> Vote:

@@ -25,9 +25,7 @@ class Ping:
         self._url = url
         self._host = urlsplit(url).hostname
         self._timeout_s = timeout_s
-        self._opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), _NoRedirect()
-        )
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
         self._failing = False
         self._due = threading.Event()
         self._stopping = False

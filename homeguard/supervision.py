@@ -40,7 +40,6 @@ class Supervisor:
         now: Clock,
         *,
         link: MqttLink | None = None,
-        ping: Ping | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
@@ -49,7 +48,7 @@ class Supervisor:
         self._mute = mute
         self._now = now
         self._link = link
-        self._ping = ping
+        self._ping = Ping(config.health.ping_url) if config.health.ping_url else None
         self._monotonic = monotonic
         self._voters = VoterHealth()
         left = [f for f in outbox.open_faults() if f.cause is not FaultCause.MUTED]
@@ -58,6 +57,17 @@ class Supervisor:
         self._decided_s: float | None = None
         self._heartbeat_s = self._unanswered_s = monotonic()
         self._failing = False
+
+    def start(self) -> None:
+        """Say whether we are muted; be ready to ask the watcher's url."""
+        self._tell_mute()
+        if self._ping is not None:
+            self._ping.start()
+
+    def stop(self) -> None:
+        """End the thread that asks the url."""
+        if self._ping is not None:
+            self._ping.stop()
 
     def heard(self, decision: Decision) -> None:
         """Note a decision on fresh sound."""
@@ -90,20 +100,19 @@ class Supervisor:
             self._heartbeat_s = now_s + HEARTBEAT_S
             self._beat([listener.name for listener in listeners if listener.audible], now_s)
 
-    def tell_mute(self) -> None:
-        """Publish whether we are muted."""
-        if self._link is not None:
-            self._link.answer("mute", self._mute.state)
-
     def _tell(self) -> None:
         while self._refused:
             self._dispatcher.submit(self._refused[0])
             self._refused.popleft()
         if self._mute.expire(self._dispatcher.submit):
-            self.tell_mute()
+            self._tell_mute()
         if not self._mute.on:
             for incident in self._outbox.held():
                 self._dispatcher.submit(Alert(Change.UPDATE, incident, incident))
+
+    def _tell_mute(self) -> None:
+        if self._link is not None:
+            self._link.answer("mute", self._mute.state)
 
     def _note_unanswered(self) -> None:
         """Mark incidents whose repeats have ended and that nobody took."""

@@ -32,7 +32,7 @@ from tests.voting.tiny_models import tiny_set, tiny_whisper
 
 COMMANDS = [
     *("run", "demo", "analyze", "devices", "check-config", "doctor", "test-alert"),
-    *("incidents", "models", "train", "evaluate", "export", "explain"),
+    *("incidents", "models", "train", "evaluate", "export"),
 ]
 
 
@@ -197,7 +197,7 @@ def test_no_microphone_is_said_with_what_to_do(monkeypatch):
     assert "group audio" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "export", "explain"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "export"])
 def test_the_lab_without_torch_says_how_to_get_it(monkeypatch, command):
     monkeypatch.setattr("homeguard.cli.lab.find_spec", lambda name: None)
     result = run(command, "--anything", "x")

@@ -278,7 +278,7 @@ class Outbox:
     def awaits_reply(self, channel: str, raised_after: datetime) -> datetime | None:
         """When the oldest incident was raised to which an answer may come; None without one."""
         (row,) = self._database.rows(
-            f"SELECT min(i.raised_at) {_ANSWERABLE}",  # noqa: S608 a constant
+            f"SELECT min(i.raised_at) {_ANSWERABLE}",
             channel=channel,
             after=raised_after.timestamp(),
         )
@@ -292,7 +292,7 @@ class Outbox:
         Gives its id and the contact's name.
         """
         rows = self._database.rows(
-            f"SELECT i.id, d.name {_ANSWERABLE} AND d.address = :address"  # noqa: S608 a constant
+            f"SELECT i.id, d.name {_ANSWERABLE} AND d.address = :address"
             " AND d.sent_at <= :told_by ORDER BY i.raised_at DESC LIMIT 1",
             channel=channel,
             after=raised_after.timestamp(),
@@ -377,9 +377,7 @@ class Outbox:
             if record is not None:
                 yield record
 
-    def _record(
-        self, alert: AnyAlert, deliveries: Sequence[Delivery], *, held: bool
-    ) -> AnyAlert:
+    def _record(self, alert: AnyAlert, deliveries: Sequence[Delivery], *, held: bool) -> AnyAlert:
         now = self._epoch()
         with self._transaction() as connection:
             if isinstance(alert, Alert):

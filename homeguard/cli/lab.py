@@ -1,4 +1,4 @@
-"""train, evaluate, export and explain: handed on to the lab, which needs torch."""
+"""train, evaluate and export: handed on to the lab, which needs torch."""
 
 from __future__ import annotations
 
@@ -12,18 +12,16 @@ COMMANDS = {
     "train": "Train a voter from recordings.",
     "evaluate": "Measure the voters and the vote on a data set.",
     "export": "Turn a trained voter into what the daemon loads.",
-    "explain": "Show and play what a voter listened to.",
 }
 MODULES = {
-    "train": "homeguard.training.commands.train",
-    "evaluate": "homeguard.training.commands.evaluate",
-    "export": "homeguard.training.commands.export",
-    "explain": "homeguard.explain.command",
+    "train": "homeguard.training.train_command",
+    "evaluate": "homeguard.training.evaluate_pipeline",
+    "export": "homeguard.training.export_command",
 }
 HOW = (
     "It needs the lab's environment (torch and the extra `train`), which the daemon does without.\n"
-    "In a checkout, scripts/lab makes it beside the daemon's and runs the command there:\n"
-    "  scripts/lab {name} ...\n"
+    "In a checkout, scripts/lab makes it beside the daemon's:\n"
+    "  scripts/lab && .venv-train/bin/homeguard {name} ...\n"
     "Elsewhere: pip install torch==2.13.0 'homeguard[train]'"
 )
 
@@ -43,9 +41,6 @@ def forward(ctx: typer.Context) -> None:
     try:
         module = import_module(MODULES[name])
     except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("homeguard"):
-            complain(f"the lab misses the package {error.name}: pip install 'homeguard[train]'")
-            raise typer.Exit(ExitCode.USAGE) from error
-        complain(f"`homeguard {name}` is not part of this version yet")
+        complain(f"the lab misses the package {error.name}: pip install 'homeguard[train]'")
         raise typer.Exit(ExitCode.USAGE) from error
     raise typer.Exit(module.main(ctx.args) or ExitCode.DONE)

@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from homeguard.alerting.channels import make_channels, make_link
+from homeguard.alerting.commands import drill
 from homeguard.alerting.dispatch import Desk, Dispatcher
 from homeguard.alerting.escalation import Planner
-from homeguard.alerting.message import Texter
-from homeguard.alerting.mqtt import MqttChannel
-from homeguard.alerting.mqtt_link import MqttLink
 from homeguard.alerting.outbox import Outbox
 from homeguard.alerting.records import DeliveryRecord
-from homeguard.alerting.schema import EventWriter
-from homeguard.alerting.sms import SmsChannel
-from homeguard.config import Config, ConfigError, Secrets
-from homeguard.domain import (
-    Alert,
-    AlertChannel,
-    Change,
-    DeliveryState,
-    HomeGuardError,
-    Incident,
-    IncidentState,
-)
-from homeguard.labels import Category
+from homeguard.config import Config, Secrets
+from homeguard.domain import Alert, DeliveryState, HomeGuardError
 
 LOOK_S = 0.2
 CONNECT_S = 5.0
@@ -47,24 +34,11 @@ class Trial:
 
     def send(self, room: str) -> str:
         """Store the test, as every alert is; gives its id. Raises HomeGuardError."""
-        now = utc_now()
-        incident = Incident(
-            id=uuid.uuid4().hex[:16],
-            room=room,
-            category=Category.HELP_REQUEST,
-            state=IncidentState.TEST,
-            confidence=1.0,
-            raised_at=now,
-            updated_at=now,
-            onset_at=now,
-            ended_at=now,
-            rooms=(room,),
-        )
-        self._submit(Alert(Change.NEW, None, incident))
-        if not self.deliveries(incident.id):
+        alert = self._submit(drill(room, utc_now()))
+        if not self.deliveries(alert.after.id):
             message = "nobody would be told: enable mqtt, or sms with alerts.contacts"
             raise HomeGuardError(message)
-        return incident.id
+        return alert.after.id
 
     def deliveries(self, identity: str) -> tuple[DeliveryRecord, ...]:
         """The test's messages as they are now."""
@@ -101,7 +75,12 @@ def opened(config: Config, secrets: Secrets, directory: Path) -> Iterator[Trial]
             yield Trial(outbox, Desk(outbox, planner, utc_now).submit, by_daemon=True)
             return
         stack.callback(outbox.close)
-        channels = list(_channels(config, secrets, outbox, stack))
+        link = make_link(config, secrets)
+        channels = make_channels(config, secrets, link, outbox, utc_now)
+        if link is not None:
+            link.start()
+            stack.callback(link.stop)
+            link.wait_connected(CONNECT_S)
         dispatcher = Dispatcher(outbox, planner, channels, config.alerts, utc_now)
         dispatcher.start()
         stack.callback(dispatcher.stop, 1.0)
@@ -111,27 +90,3 @@ def opened(config: Config, secrets: Secrets, directory: Path) -> Iterator[Trial]
 def utc_now() -> datetime:
     """The wall clock."""
     return datetime.now(UTC)
-
-
-def _channels(
-    config: Config, secrets: Secrets, outbox: Outbox, stack: ExitStack
-) -> Iterator[AlertChannel]:
-    if config.mqtt.enabled:
-        password = secrets.mqtt_password.get_secret_value() if secrets.mqtt_password else None
-        link = MqttLink(config.mqtt, config.node.name, password=password)
-        link.start()
-        stack.callback(link.stop)
-        link.wait_connected(CONNECT_S)
-        yield MqttChannel(link, EventWriter(config), config.clips)
-    if config.sms.enabled:
-        if secrets.twilio_auth_token is None:
-            message = "sms.enabled needs the environment variable HOMEGUARD_TWILIO_AUTH_TOKEN"
-            source = "config"
-            raise ConfigError(source, [message])
-        yield SmsChannel(
-            config.sms,
-            secrets.twilio_auth_token.get_secret_value(),
-            Texter(config),
-            lambda address, since: outbox.sent_to("sms", address, since),
-            utc_now,
-        )

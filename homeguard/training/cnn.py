@@ -31,6 +31,7 @@ from homeguard.training.augment import mask_mel, mix_mels, simulate_rooms
 from homeguard.training.corpus import (
     USABLE_LICENCES,
     Confidence,
+    CorpusError,
     Licence,
     file_name,
     open_audio,
@@ -290,11 +291,22 @@ def _fit(lesson: _Lesson, options: CnnOptions, pool: WindowPool, held_out: Windo
     mels = torch.from_numpy(held_out.mels[:, None].astype(np.float32))
     val_loader = DataLoader(torch.utils.data.TensorDataset(mels), batch_size=64)
     lesson.judge_on(held_out)
-    last = checkpoints / "last.ckpt"
-    trainer.fit(lesson, loader, val_loader, ckpt_path=last if last.exists() else None)
+    last = _resumable(checkpoints, options)
+    trainer.fit(lesson, loader, val_loader, ckpt_path=last, weights_only=True)
     best = torch.load(keeper.best_model_path, map_location="cpu", weights_only=True)
     lesson.load_state_dict(best["state_dict"])
     return lesson.net.eval()
+
+
+def _resumable(checkpoints: Path, options: CnnOptions) -> Path | None:
+    """The checkpoint a killed run of the same options left; raises CorpusError for another's."""
+    decided_by = json.dumps(asdict(options), sort_keys=True, default=str)
+    note, last = checkpoints / "options.json", checkpoints / "last.ckpt"
+    if last.exists() and note.read_text(encoding="utf-8") != decided_by:
+        raise CorpusError(f"{checkpoints} is of a run with other options: move it, or use --out")
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    note.write_text(decided_by, encoding="utf-8")
+    return last if last.exists() else None
 
 
 def _steps(options: CnnOptions, windows: int) -> int:

@@ -24,7 +24,9 @@ from homeguard.labels import Category
 from homeguard.training.corpus import Split
 
 Language = Literal["ko", "en"]
+Source = Literal["spoken", "read"]
 LANGUAGES: tuple[Language, ...] = ("ko", "en")
+SOURCES: tuple[Source, ...] = ("spoken", "read")
 PHRASES_DIR = Path(__file__).parent / "phrases"
 # Of Debian's packages hunspell-ko and wamerican-small.
 WORD_LISTS: dict[Language, Path] = {
@@ -73,12 +75,15 @@ def spoken(text: str, language: Language) -> str:
     return re.sub(r"\d+", name, text)
 
 
-def sentences(language: Language, folder: Path = PHRASES_DIR) -> tuple[Sentence, ...]:
+def sentences(
+    language: Language, folder: Path = PHRASES_DIR, source: Source = "spoken"
+) -> tuple[Sentence, ...]:
     """Every form of every pattern of `language`, in file order.
 
-    Raises SentenceError for a malformed line, naming it.
+    "spoken" ones make the speech corpus, "read" ones are for the text classifier alone. Raises
+    SentenceError for a malformed line, naming it.
     """
-    file = folder / f"{language}.tsv"
+    file = folder / (f"{language}.tsv" if source == "spoken" else f"{language}.{source}.tsv")
     found: dict[str, Sentence] = {}
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
         if not line.strip() or line.startswith("#"):

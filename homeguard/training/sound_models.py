@@ -34,23 +34,35 @@ class CnnModel:
         return np.asarray(logits[0], dtype=np.float32)
 
 
-class EncoderModel:
-    """A CTranslate2 Whisper's encoder with a head in ONNX, on one thread."""
+class Encoder:
+    """A CTranslate2 Whisper's encoder in int8 on one thread."""
 
-    def __init__(self, whisper: Path, head: Path) -> None:
+    def __init__(self, whisper: Path) -> None:
         import ctranslate2  # noqa: PLC0415  (loads torch where that is installed)
 
         self._ctranslate2 = ctranslate2
         self._whisper = ctranslate2.models.Whisper(
             str(whisper), device="cpu", compute_type="int8", intra_threads=1
         )
+
+    def encode(self, log_mel: Float32) -> Float32:
+        """Encoding (t / 2, d_model) of one window's log-mel (80, t)."""
+        mel = np.ascontiguousarray(log_mel[None], dtype=np.float32)
+        storage = self._ctranslate2.StorageView.from_array(mel)
+        # A copy: the storage behind the array is freed with it.
+        return np.array(self._whisper.encode(storage, to_cpu=True), dtype=np.float32)[0]
+
+
+class EncoderModel:
+    """A CTranslate2 Whisper's encoder with a head in ONNX, on one thread."""
+
+    def __init__(self, whisper: Path, head: Path) -> None:
+        self._encoder = Encoder(whisper)
         self._head = open_onnx(head)
 
     def logits(self, log_mel: Float32) -> Float32:
         """Logits (19,) of one window's log-mel (80, t)."""
-        mel = np.ascontiguousarray(log_mel[None], dtype=np.float32)
-        storage = self._ctranslate2.StorageView.from_array(mel)
-        encoding = np.asarray(self._whisper.encode(storage, to_cpu=True), dtype=np.float32)
+        encoding = self._encoder.encode(log_mel)[None]
         (logits,) = self._head.run(["logits"], {"encoding": encoding})
         return np.asarray(logits[0], dtype=np.float32)
 

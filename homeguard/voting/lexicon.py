@@ -19,7 +19,16 @@ from typing import Any, Literal
 import yaml
 
 from homeguard.labels import Category
-from homeguard.voting.sounds_alike import MERGED_COST, Place, Sounds, budget, find, find_all, may_hold, pairs
+from homeguard.voting.sounds_alike import (
+    MERGED_COST,
+    Place,
+    Sounds,
+    budget,
+    find,
+    find_all,
+    may_hold,
+    pairs,
+)
 
 Manner = Literal["calls", "alone", "signs"]
 _WEIGHTS: dict[Manner, float] = {"calls": 0.97, "alone": 0.97, "signs": 0.8}

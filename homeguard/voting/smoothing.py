@@ -83,8 +83,8 @@ class Calls:
 
     def update(self, end_s: float, votes: Sequence[Vote]) -> tuple[Span, ...]:
         """Remember what these votes heard; give the stretches of the last `within_s`."""
-        for vote in votes:
-            if vote.distress and vote.spoken is not None and vote.spoken not in self._stretches:
-                self._stretches.append(vote.spoken)
+        for stretch in (span for vote in votes for span in vote.calls):
+            if stretch not in self._stretches:
+                self._stretches.append(stretch)
         self._stretches = [s for s in self._stretches if s.end_s > end_s - self._within_s]
         return tuple(self._stretches)

@@ -94,7 +94,8 @@ class TranscriptVoter:
         heard = [p.vote for p in room.pieces if p.span.overlaps(_span(window))]
         if not heard:
             return Vote.abstain(NAME, VoteReason.NO_SPEECH, "speech not yet decoded")
-        return max(heard, key=_weight)
+        calls = tuple(span for vote in heard for span in vote.calls)
+        return replace(max(heard, key=_weight), calls=calls)
 
     def _decode(self, features: Features, piece: Span) -> Vote:
         encoding = self._encoding(features, piece)
@@ -147,8 +148,8 @@ class _Judge:
             probability=probability,
             category=category if emergency else Category.INDOOR,
             transcript=unicodedata.normalize("NFC", decoded.text),
-            distress=emergency and call,
             spoken=piece,
+            calls=(piece,) if emergency and call else (),
             detail=detail if emergency else None,
         )
 

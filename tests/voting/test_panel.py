@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homeguard.config import DecisionConfig, parse
@@ -279,6 +279,7 @@ def ballots(name):
     return heard | st.sampled_from(reasons).map(lambda reason: Vote.abstain(name, reason))
 
 
+@settings(deadline=None, derandomize=True)
 @given(
     st.tuples(*(ballots(name) for name in ORDER)),
     st.integers(1, 3),

@@ -67,9 +67,9 @@ def test_end_of_sound_ends_a_running_episode_once():
 
 def test_calls_remember_each_stretch_once_and_forget_it():
     calls = Calls(within_s=20.0)
-    first = Vote("transcript", emergency=True, distress=True, spoken=Span(4.0, 5.0))
+    first = Vote("transcript", emergency=True, calls=(Span(4.0, 5.0),))
     assert calls.update(6.0, (first,)) == (Span(4.0, 5.0),)
     assert calls.update(7.0, (first,)) == (Span(4.0, 5.0),)
-    second = Vote("transcript", emergency=True, distress=True, spoken=Span(9.0, 10.0))
+    second = Vote("transcript", emergency=True, calls=(Span(9.0, 10.0),))
     assert len(calls.update(11.0, (second,))) == 2
     assert calls.update(26.0, ()) == (Span(9.0, 10.0),)

@@ -95,8 +95,8 @@ def call(probability: float = 0.97) -> Vote:
         probability=probability,
         category=Category.HELP_REQUEST,
         transcript="살려주세요",
-        distress=True,
         spoken=Span(4.0, 5.5),
+        calls=(Span(4.0, 5.5),),
     )
 
 

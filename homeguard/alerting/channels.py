@@ -1,0 +1,51 @@
+"""The channels that a configuration names, ready to be given to a dispatcher."""
+
+from __future__ import annotations
+
+from homeguard.alerting.message import Texter
+from homeguard.alerting.mqtt import MqttChannel
+from homeguard.alerting.mqtt_link import MqttLink
+from homeguard.alerting.outbox import Clock, Outbox
+from homeguard.alerting.schema import EventWriter
+from homeguard.alerting.sms import SmsChannel
+from homeguard.config import Config, ConfigError, Secrets
+from homeguard.domain import AlertChannel
+
+
+def make_link(config: Config, secrets: Secrets) -> MqttLink | None:
+    """The connection to the broker, not started; None where MQTT is off."""
+    if not config.mqtt.enabled:
+        return None
+    password = secrets.mqtt_password.get_secret_value() if secrets.mqtt_password else None
+    names = [room.name for room in config.rooms]
+    return MqttLink(config.mqtt, config.node.name, names, password, config.health.level_every_s)
+
+
+def make_channels(
+    config: Config, secrets: Secrets, link: MqttLink | None, outbox: Outbox, now: Clock
+) -> list[AlertChannel]:
+    """Every enabled channel. Raises ConfigError where a secret is missing."""
+    channels: list[AlertChannel] = []
+    if link is not None:
+        channels.append(MqttChannel(link, EventWriter(config), config.clips))
+    if config.sms.enabled:
+        channels.append(make_sms(config, secrets, outbox, now))
+    return channels
+
+
+def make_sms(config: Config, secrets: Secrets, outbox: Outbox, now: Clock) -> SmsChannel:
+    """The SMS channel; one for each thread that uses it. Raises ConfigError without its secret."""
+    if secrets.twilio_auth_token is None:
+        message = (
+            "needs the secret HOMEGUARD_TWILIO_AUTH_TOKEN in the environment, or as the "
+            "systemd credential homeguard_twilio_auth_token"
+        )
+        source = "sms.enabled"
+        raise ConfigError(source, [message])
+    return SmsChannel(
+        config.sms,
+        secrets.twilio_auth_token.get_secret_value(),
+        Texter(config),
+        lambda address, since: outbox.sent_to("sms", address, since),
+        now,
+    )

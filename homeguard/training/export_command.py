@@ -1,0 +1,65 @@
+"""`homeguard export`: from what was trained to what the daemon loads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from homeguard.training.release import Kind, Part, ReleaseOptions, release
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Export and release models.")
+
+FOLDERS: dict[Kind, str] = {
+    "whisper": "whisper-home",
+    "head": "encoder-head",
+    "cnn": "cnn",
+    "text": "text",
+}
+# The strictest licence among what the weights learned from.
+LICENCE = "CC BY-NC-SA 4.0 and CC BY-NC-ND 4.0 recordings among its data: non-commercial use"
+OWN = "made by this project: own sentences alone"
+SPOKEN = "espeak-ng and flite renderings of own sentences; home-sounds train, free, nc and nc-nd"
+SOUNDS = "home-sounds train, free, nc and nc-nd; synthesised sounds; YAMNet as a teacher"
+
+
+@app.command()
+def joint(
+    checkpoint: Annotated[Path, typer.Argument(help="last.ckpt of `homeguard train joint`.")],
+    out: Annotated[Path, typer.Option("--out", help="The models' directory.")],
+    *,
+    base: Annotated[str, typer.Option(help="As it was trained.")] = "small-192",
+) -> None:
+    """Write whisper-home (CTranslate2, int8) and the joint model's own head."""
+    from homeguard.training.export import export_joint, load_joint
+
+    export_joint(load_joint(checkpoint, base), out)
+    Console().print(f"exported to {out}; now `homeguard train head` and `homeguard export release`")
+
+
+@app.command("release")
+def write_manifest(
+    models: Annotated[Path, typer.Argument(help="The models' directory.")] = Path("models"),
+) -> None:
+    """Write manifest.json: hashes, calibrations and figures of everything in MODELS."""
+    data = {"whisper": SPOKEN, "head": f"{SPOKEN}; {SOUNDS}", "cnn": SOUNDS, "text": OWN}
+    parts = tuple(
+        Part(
+            name,
+            kind,
+            licence=OWN if kind == "text" else LICENCE,
+            commercial_use=kind == "text",
+            data=data[kind],
+        )
+        for kind, name in FOLDERS.items()
+    )
+    Console().print(f"wrote {release(ReleaseOptions(models, parts, {'full': FOLDERS}))}")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a subcommand; gives its exit code."""
+    code = app(list(arguments), prog_name="homeguard export", standalone_mode=False)
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,166 @@
+"""`homeguard train`: one subcommand a model, each leaving the artefact, its options and results.
+
+The order of a release: cnn and joint, `homeguard export` of joint, head on what was exported, text,
+then `homeguard export release`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from homeguard.training.corpus import FREE_LICENCES, USABLE_LICENCES, Licence
+from homeguard.training.sound_models import SoundModel
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train a voter.")
+
+Data = Annotated[Path, typer.Option("--data", help="manifest.csv of the recordings.")]
+Out = Annotated[Path, typer.Option("--out", help="Where the model and its record go.")]
+Cache = Annotated[Path, typer.Option("--cache", help="Decoded audio, pools, speech: kept.")]
+Teacher = Annotated[
+    Path | None, typer.Option("--teacher", help="yamnet.tflite, to learn from as well.")
+]
+Free = Annotated[bool, typer.Option("--free", help="Learn from free licences and synthesis alone.")]
+Seed = Annotated[int, typer.Option("--seed")]
+CACHE = Path("lab/cache")
+
+
+@app.command()
+def cnn(
+    data: Data,
+    out: Out,
+    *,
+    cache: Cache = CACHE,
+    teacher: Teacher = None,
+    free: Free = False,
+    architecture: Annotated[str, typer.Option(help="compact, or s0: the source's table.")] = (
+        "compact"
+    ),
+    windows: Annotated[int, typer.Option(help="Windows in the pool.")] = 24_000,
+    epochs: int = 16,
+    seed: Seed = 1,
+) -> None:
+    """Train the CNN, export it to ONNX and calibrate it on val."""
+    from homeguard.training.cnn import CnnOptions, train_cnn
+    from homeguard.training.pool import PoolOptions
+    from homeguard.training.sound_models import CnnModel
+
+    if architecture not in {"compact", "s0"}:
+        raise typer.BadParameter(architecture, param_hint="--architecture")
+    result = train_cnn(
+        CnnOptions(
+            manifest=data,
+            out=out,
+            cache=cache,
+            teacher=teacher,
+            architecture="s0" if architecture == "s0" else "compact",
+            licences=_licences(free=free),
+            epochs=epochs,
+            seed=seed,
+            pool=PoolOptions(windows=windows, seed=seed),
+        )
+    )
+    Console().print(result)
+    _calibrate(CnnModel(result.model), data, cache, out)
+
+
+@app.command()
+def joint(
+    data: Data,
+    out: Out,
+    *,
+    cache: Cache = CACHE,
+    base: Annotated[
+        str, typer.Option(help="small-192, or the folder of a published Whisper.")
+    ] = "small-192",
+    free: Free = False,
+    freeze_encoder: Annotated[bool, typer.Option(help="Fit decoder and head only.")] = False,
+    label_share: Annotated[float, typer.Option(help="Of the loss; the text has the rest.")] = 0.3,
+    steps: int = 5_500,
+    short_steps: Annotated[int, typer.Option(help="Of them on short speech alone, first.")] = 2_200,
+    batch_size: int = 24,
+    precision: Annotated[str, typer.Option(help="As Lightning names it.")] = "bf16-mixed",
+    devices: Annotated[int, typer.Option(help="More than one: DDP.")] = 1,
+    workers: int = 1,
+    seed: Seed = 1,
+) -> None:
+    """Train Whisper's text and the categories jointly; resumes where OUT has a checkpoint."""
+    from homeguard.training.joint import JointOptions, train
+    from homeguard.training.mixture import MixtureOptions
+
+    checkpoint = train(
+        JointOptions(
+            data=MixtureOptions(cache_dir=cache, manifest=data, licences=_licences(free=free)),
+            out_dir=out,
+            base=base,
+            steps=steps,
+            short_steps=short_steps,
+            batch_size=batch_size,
+            label_share=label_share,
+            freeze_encoder=freeze_encoder,
+            precision=precision,
+            devices=devices,
+            workers=workers,
+            seed=seed,
+        )
+    )
+    Console().print(f"trained: {checkpoint}")
+
+
+@app.command()
+def head(
+    data: Data,
+    out: Out,
+    whisper: Annotated[Path, typer.Option(help="The exported encoder (CTranslate2).")],
+    *,
+    cache: Cache = CACHE,
+    teacher: Teacher = None,
+    free: Free = False,
+    windows: Annotated[int, typer.Option(help="Windows in the pool.")] = 24_000,
+    epochs: int = 14,
+    seed: Seed = 1,
+) -> None:
+    """Fit the encoder voter's head on a frozen, exported encoder and calibrate it on val."""
+    from homeguard.training.head import HeadOptions, fit_head
+    from homeguard.training.mixture import MixtureOptions
+    from homeguard.training.pool import PoolOptions
+    from homeguard.training.sound_models import EncoderModel
+
+    licences = _licences(free=free)
+    result = fit_head(
+        HeadOptions(
+            manifest=data,
+            whisper=whisper,
+            out=out,
+            cache=cache,
+            speech=MixtureOptions(cache_dir=cache, manifest=data, licences=licences),
+            teacher=teacher,
+            licences=licences,
+            epochs=epochs,
+            seed=seed,
+            pool=PoolOptions(windows=windows, seed=seed),
+        )
+    )
+    Console().print(result)
+    _calibrate(EncoderModel(whisper, result.model), data, cache, out)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a subcommand; gives its exit code."""
+    code = app(list(arguments), prog_name="homeguard train", standalone_mode=False)
+    return code if isinstance(code, int) else 0
+
+
+def _licences(*, free: bool) -> tuple[Licence, ...]:
+    return tuple(sorted(FREE_LICENCES if free else USABLE_LICENCES))
+
+
+def _calibrate(model: SoundModel, data: Path, cache: Path, out: Path) -> None:
+    from homeguard.training.calibrate import CalibrateOptions, calibrate
+
+    options = CalibrateOptions(manifest=data, cache=cache, out=out / "calibration.json")
+    Console().print(calibrate(model, options))

@@ -1,0 +1,142 @@
+"""The joint model: what a batch says, what each loss asks for, a run that resumes."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra train")
+pytest.importorskip("lightning", reason="needs the extra train")
+pytest.importorskip("transformers", reason="needs the extra train")
+
+from homeguard.training import tokens  # noqa: E402
+from homeguard.training.joint import (  # noqa: E402
+    SMALL,
+    JointModel,
+    JointOptions,
+    base_model,
+    ctc_loss,
+    guide_loss,
+    label_loss,
+    train,
+)
+from homeguard.training.mixture import Batch, Example, MixtureOptions, collate  # noqa: E402
+from homeguard.training.sentences import WORD_LISTS  # noqa: E402
+from homeguard.training.speech import SpeechOptions  # noqa: E402
+
+pytestmark = [
+    pytest.mark.lab,
+    # Lightning's own: a DataLoader without workers, a deprecation inside it.
+    pytest.mark.filterwarnings("ignore"),
+]
+SECOND = 16_000
+
+
+def example(text: str | None, label: int = 14, language: str = "ko") -> Example:
+    samples = np.random.default_rng(0).standard_normal(SECOND).astype(np.float32) * 0.01
+    return Example(samples, label, text, language, (1_600, 8_000))
+
+
+def batch_of(*examples: Example) -> Batch:
+    return collate(examples, np.random.default_rng(3))
+
+
+def test_speech_is_to_be_written_letter_by_letter() -> None:
+    batch = batch_of(example("불이야"))
+    letters = tokens.text_ids("불이야")
+    assert batch.targets[0, 3:].tolist() == [*letters, tokens.symbol_id(tokens.END)]
+    assert batch.inputs[0, 4:].tolist() == letters
+    assert batch.targets[0, 0] == tokens.symbol_id("<|ko|>")
+    assert batch.letter_counts.tolist() == [len(letters)]
+    assert batch.speech_frames.tolist() == [[5, 25]]
+
+
+def test_a_wordless_window_is_to_end_at_once() -> None:
+    batch = batch_of(example(""))
+    end = tokens.symbol_id(tokens.END)
+    assert batch.targets[0].tolist() == [tokens.symbol_id(tokens.NO_SPEECH), -100, -100, end]
+
+
+def test_an_unknown_transcript_teaches_no_text() -> None:
+    batch = batch_of(example(None), example("불"))
+    assert set(batch.targets[0].tolist()) == {-100}
+    assert batch.letter_counts.tolist()[0] == 0
+
+
+def test_tokens_and_text_are_inverse() -> None:
+    text = "숨을 못 쉬겠어요 help"
+    assert tokens.text_of(tokens.text_ids(text)) == text
+    assert tokens.text_of([tokens.symbol_id(tokens.END)]) == ""
+
+
+def test_the_guide_rewards_the_diagonal() -> None:
+    batch = batch_of(example("불이야 불이야"))._replace(speech_frames=torch.tensor([[0, 49]]))
+    count = int(batch.letter_counts[0])
+    diagonal = torch.zeros(1, 3, batch.inputs.shape[1], 50)
+    backwards = torch.zeros_like(diagonal)
+    for n in range(count):
+        frame = round(49 * n / count)
+        diagonal[:, :, n + batch.text_start, frame] = 1.0
+        backwards[:, :, n + batch.text_start, 49 - frame] = 1.0
+    assert float(guide_loss((diagonal,), batch)) < 0.01
+    assert float(guide_loss((backwards,), batch)) > 0.5
+
+
+def test_losses_without_a_target_are_zero() -> None:
+    batch = batch_of(example(None, label=-100))
+    logits = torch.zeros(1, 50, len(tokens.LETTERS) + 1)
+    attention = torch.zeros(1, 3, batch.inputs.shape[1], 50)
+    assert float(ctc_loss(logits, batch)) == 0.0
+    assert float(guide_loss((attention,), batch)) == 0.0
+    assert float(label_loss(torch.zeros(1, 19), batch.labels)) == 0.0
+
+
+def test_an_even_guess_costs_the_logarithm_of_the_categories() -> None:
+    loss = label_loss(torch.zeros(2, 19), torch.tensor([4, 14]))
+    assert float(loss) == pytest.approx(math.log(19), abs=1e-4)
+
+
+def test_short_windows_are_encoded_like_the_beginning_of_long_ones() -> None:
+    model = JointModel(base_model(SMALL)).eval()
+    mel = torch.randn(1, 80, 256)
+    with torch.inference_mode():
+        assert model.encode(mel).shape == (1, 128, 192)
+        assert model.head(model.encode(mel)).shape == (1, 19)
+        whole = torch.cat([mel, torch.zeros(1, 80, 244)], dim=2)
+        ours = model.encode(whole)
+        theirs = model.whisper.model.encoder(whole).last_hidden_state
+    assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.skipif(
+    shutil.which("espeak-ng") is None
+    or shutil.which("flite") is None
+    or not all(p.exists() for p in WORD_LISTS.values()),
+    reason="needs espeak-ng, flite, hunspell-ko and wamerican-small",
+)
+def test_a_run_resumes_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "homeguard.training.mixture.simulate_rooms", lambda _cache: (np.ones(1, np.float32),)
+    )
+    speech = SpeechOptions(words=6, distress=6, harmless=6, held_out=1)
+    data = MixtureOptions(cache_dir=tmp_path / "cache", speech=speech, made_per_recipe=1)
+    options = JointOptions(
+        data=data,
+        out_dir=tmp_path / "run",
+        steps=2,
+        short_steps=1,
+        batch_size=2,
+        workers=0,
+        checkpoint_every=1,
+    )
+    checkpoint = train(options)
+    first = torch.load(checkpoint, weights_only=True)
+    assert first["global_step"] == 2
+    again = torch.load(train(replace(options, steps=3)), weights_only=True)
+    assert again["global_step"] == 3
+    assert (tmp_path / "run" / "options.json").is_file()

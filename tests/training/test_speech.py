@@ -1,0 +1,130 @@
+"""The spoken corpus: who says what, what is held out, what a rendering is."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from homeguard.labels import Category
+from homeguard.training.sentences import (
+    LANGUAGES,
+    SOURCES,
+    SentenceError,
+    sentences,
+    split_of,
+    spoken,
+    urgent_form,
+    word_sequence,
+)
+from homeguard.training.speech import SpeechError, SpeechOptions, Voice, open_speech, plan, render
+from homeguard.training import sentences as sentences_module
+
+SMALL = SpeechOptions(words=20, distress=20, harmless=20, held_out=6)
+needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng")
+needs_words = pytest.mark.skipif(
+    not all(path.exists() for path in sentences_module.WORD_LISTS.values()),
+    reason="needs hunspell-ko and wamerican-small",
+)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_emergency_has_sentences(language: str) -> None:
+    found = {s.category for source in SOURCES for s in sentences(language, source=source)}
+    assert found == {c for c in Category if c.is_emergency} | {Category.INDOOR}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_all_forms_of_a_pattern_share_a_split(language: str) -> None:
+    splits: dict[str, set[str]] = {}
+    for sentence in sentences(language):
+        splits.setdefault(sentence.pattern, set()).add(sentence.split)
+    assert all(len(found) == 1 for found in splits.values())
+    assert {s for found in splits.values() for s in found} == {"train", "val", "test"}
+
+
+def test_core_phrases_are_always_trained() -> None:
+    core = [s for s in sentences("ko") if s.is_core]
+    assert "살려주세요" in {s.text for s in core}
+    assert {s.split for s in core} == {"train"}
+
+
+def test_a_malformed_line_is_named(tmp_path: Path) -> None:
+    (tmp_path / "ko.tsv").write_text("help_request 살려주세요\n", encoding="utf-8")
+    with pytest.raises(SentenceError, match="ko.tsv:1: expected category, pattern"):
+        sentences("ko", tmp_path)
+
+
+def test_an_unknown_category_is_named(tmp_path: Path) -> None:
+    (tmp_path / "en.tsv").write_text("flood\thelp\n", encoding="utf-8")
+    with pytest.raises(SentenceError, match="'flood' is unknown"):
+        sentences("en", tmp_path)
+
+
+def test_digits_are_read_out_one_by_one() -> None:
+    assert spoken("119 불러 주세요", "ko") == "일일구 불러 주세요"
+    assert spoken("call 911", "en") == "call nine one one"
+
+
+def test_an_urgent_form_holds_the_sentence() -> None:
+    rng = np.random.default_rng(0)
+    sentence = next(s for s in sentences("ko") if s.text == "불이야")
+    assert all("불이야" in urgent_form(sentence, rng) for _ in range(50))
+
+
+@needs_words
+def test_held_out_words_are_never_trained() -> None:
+    trained = set(sentences_module.words("ko", "train"))
+    assert trained.isdisjoint(sentences_module.words("ko", "test"))
+    words = word_sequence("ko", "test", 5, np.random.default_rng(0)).split()
+    assert all(split_of(word) == "test" for word in words)
+
+
+@needs_words
+def test_the_plan_is_the_same_every_time() -> None:
+    assert plan(SMALL) == plan(SMALL)
+    assert plan(SMALL) != plan(replace(SMALL, seed=12))
+
+
+@needs_words
+def test_voices_of_val_and_test_are_not_trained() -> None:
+    def voices(split: str) -> set[str]:
+        found = {u.voice.name for u in plan(SMALL) if u.split == split}
+        return {name.partition("+")[2] or name for name in found}
+
+    assert voices("train").isdisjoint(voices("val") | voices("test"))
+    assert voices("val").isdisjoint(voices("test"))
+
+
+@needs_espeak
+def test_a_rendering_is_16_khz_without_quiet_ends() -> None:
+    samples = render("살려주세요", "ko", Voice("espeak-ng", "ko+f2", 170, 50, 0))
+    assert samples.dtype == np.float32
+    assert 0.8 * 16_000 < len(samples) < 3 * 16_000
+    assert np.abs(samples).max() == pytest.approx(0.9, abs=0.01)
+    assert np.abs(samples[:1_000]).max() > 0.005
+
+
+def test_a_missing_synthesiser_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(SpeechError, match="apt install espeak-ng flite"):
+        render("help", "en", Voice("espeak-ng", "en-us", 170, 50, 0))
+
+
+@needs_espeak
+@needs_words
+@pytest.mark.skipif(shutil.which("flite") is None, reason="needs flite")
+def test_a_corpus_is_rendered_once(tmp_path: Path) -> None:
+    tiny = replace(SMALL, words=4, distress=4, harmless=4, held_out=1)
+    first = open_speech(tiny, tmp_path)
+    stamp = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    again = open_speech(tiny, tmp_path)
+    assert stamp == {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert first.utterances == again.utterances
+    for utterance in first.utterances:
+        samples = again.samples(utterance)
+        assert 0 < len(samples) <= 4.7 * 16_000
+        assert np.abs(samples).max() == pytest.approx(0.9, abs=0.01)
