@@ -26,6 +26,7 @@ from homeguard.domain import Alert, Contact, DeliveryError, DeliveryState, Outgo
 RESERVED = 3  # messages a day that only a new emergency may use
 _DAY = timedelta(days=1)
 _HOUR = timedelta(hours=1)
+_PUT_OFF_S = 300.0
 _API = "https://api.twilio.com"
 _TOO_MANY, _REQUEST_TIMEOUT, _SERVER_ERROR = 429, 408, 500
 _UNAUTHORISED, _FORBIDDEN_CODE = 401, 20003
@@ -135,7 +136,6 @@ class SmsChannel:
             raise DeliveryError(message, retryable=False, code="country")
         incidents = self._sent(recipient.address, self._now() - _DAY)
         new = isinstance(alert, Alert) and alert.after.id not in incidents
-        self._check_hour(alert, recipient, new=new)
         limit = self._config.max_per_day - (0 if new else min(RESERVED, self._config.max_per_day))
         if len(incidents) >= limit:
             kept = "" if new else f" ({RESERVED} are kept for a new emergency)"
@@ -144,14 +144,15 @@ class SmsChannel:
                 "raise sms.max_per_day, or find out what sets off the alerts"
             )
             raise DeliveryError(message, retryable=False, code="cap")
+        self._check_hour(alert, recipient, new=new)
 
     def _check_hour(self, alert: Outgoing, recipient: Contact, *, new: bool) -> None:
-        """Hold a flood back; a new emergency always gets out, and a fault leaves it room."""
+        """Put a flood off; a new emergency always gets out, and a fault leaves it room."""
         hour = len(self._sent(recipient.address, self._now() - _HOUR))
         limit = self._config.max_per_hour // (1 if isinstance(alert, Alert) else 2)
         if hour >= limit and not new:
             message = f"{hour} messages in an hour reach the cap of this number (sms.max_per_hour)"
-            raise DeliveryError(message, retryable=False, code="hour")
+            raise DeliveryError(message, retryable=True, retry_after_s=_PUT_OFF_S, code="hour")
 
     def replies(self, since: datetime) -> tuple[Reply, ...]:
         """The texts that came to our number since then. Raises DeliveryError."""

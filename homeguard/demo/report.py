@@ -144,7 +144,7 @@ class Report:
 
 def _shortened(event: dict[str, Any]) -> str:
     """The event's main fields; the whole is what docs/mqtt-event.schema.json describes."""
-    after = {key: event["after"][key] for key in _SHOWN}
+    after = {key: event["after"][key] for key in _SHOWN if key in event["after"]}
     text = json.dumps({"type": event["type"], "after": after}, ensure_ascii=False)
     return text.removesuffix("}}") + ", …}}"
 

@@ -12,6 +12,7 @@ from homeguard.alerting.commands import Commands, drill
 from homeguard.alerting.dispatch import Dispatcher
 from homeguard.alerting.escalation import Planner
 from homeguard.alerting.mqtt_link import MqttLink, parse_command
+from homeguard.alerting.mute import Mute
 from homeguard.alerting.outbox import Outbox
 from homeguard.config import AlertsConfig, EscalationConfig, MqttConfig
 from homeguard.domain import Incident, IncidentState
@@ -40,7 +41,13 @@ class Scene:
         self.dispatcher = Dispatcher(self.outbox, planner, [], AlertsConfig(), clock)
         self.taken: list[Incident] = []
         self.commands = Commands(
-            self.link, self.outbox, self.dispatcher, "kitchen", clock, self.taken.append
+            self.link,
+            self.outbox,
+            self.dispatcher,
+            "kitchen",
+            clock,
+            Mute(self.outbox, clock, clock.since_boot),
+            self.taken.append,
         )
         for name in ("one", "two"):
             self.dispatcher.submit(new(an_incident(name)))
@@ -91,9 +98,17 @@ def test_a_test_is_raised_and_its_time_told(scene: Scene) -> None:
     assert scene.link.answers == [("test", START.isoformat())]
 
 
-def test_a_mute_is_not_taken_yet(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
-    scene.commands(parse_command("mute", b"ON"))
-    assert "not taken yet" in caplog.text
+def test_a_mute_is_taken_and_ended(scene: Scene) -> None:
+    scene.commands(parse_command("mute", b'{"seconds": 600, "by": "Kim"}'))
+    scene.commands(parse_command("mute", b"OFF"))
+    states = [json.loads(state) for _, state in scene.link.answers]
+    assert [state["state"] for state in states] == ["ON", "OFF"]
+    assert states[0]["by"] == "Kim"
+
+
+def test_a_mute_for_ever_is_refused(scene: Scene) -> None:
+    scene.commands(parse_command("mute", b"86400"))
+    assert "3600" in json.loads(scene.link.answers[0][1])["error"]
 
 
 def test_a_drill_says_that_it_is_one() -> None:
