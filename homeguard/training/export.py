@@ -52,11 +52,25 @@ class Parity:
     letter_errors: float
 
 
-def load_joint(checkpoint: Path, base: str) -> JointModel:
-    """The trained model of a Lightning checkpoint, in eval mode; no pickled code is run."""
+def load_joint(checkpoints: Sequence[Path], base: str) -> JointModel:
+    """The model of Lightning checkpoints, their weights averaged (Izmailov et al. 2018).
+
+    In eval mode; no pickled code is run. Raises ExportError without a checkpoint.
+    """
+    if not checkpoints:
+        message = "no checkpoint to export: train first"
+        raise ExportError(message)
     model = JointModel(base_model(base))
-    state = torch.load(checkpoint, weights_only=True, map_location="cpu")["state_dict"]
-    model.load_state_dict({name.removeprefix("model."): value for name, value in state.items()})
+    states = [
+        torch.load(path, weights_only=True, map_location="cpu")["state_dict"]
+        for path in checkpoints
+    ]
+    model.load_state_dict(
+        {
+            name.removeprefix("model."): torch.stack([s[name].float() for s in states]).mean(dim=0)
+            for name in states[0]
+        }
+    )
     return model.eval()
 
 
@@ -159,7 +173,8 @@ def refuse_strayed(parity: Parity, tolerance: Tolerance | None = None) -> None:
         or parity.same_category < allowed.same_category
         or parity.letter_errors > allowed.letter_errors
     ):
-        raise ExportError(f"the export strays from torch: {asdict(parity)}, allowed {allowed}")
+        message = f"the export strays from torch: {asdict(parity)}, allowed {allowed}"
+        raise ExportError(message)
 
 
 @torch.inference_mode()

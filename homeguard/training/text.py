@@ -5,6 +5,7 @@ the written sentences, from word sequences and real harmless transcripts, and fr
 of all of them, because what it will read was written by a decoder that mishears.
 """
 
+# ruff: noqa: PLR2004  (the numbers are the recipe)
 from __future__ import annotations
 
 import json
@@ -44,10 +45,10 @@ Generator = np.random.Generator
 class TextOptions:
     """How the classifier is fitted; `error_rates` are jamo errors of the corrupted copies."""
 
-    sizes: tuple[int, ...] = (2, 3, 4, 5)
+    sizes: tuple[int, ...] = (3, 4, 5)
     most_ngrams: int = 9_000
     fewest_sentences: int = 3  # an n-gram must occur in
-    strength: float = 10.0  # inverse regularisation
+    strength: float = 5.0  # inverse regularisation
     copies: int = 2
     error_rates: tuple[float, float] = (0.0, 0.3)
     word_sequences: int = 2_000
@@ -225,7 +226,7 @@ def _confused(symbol: str, rng: Generator) -> str:
 def _vocabulary(
     grams: Sequence[Counter[str]], labels: NDArray[np.int64], options: TextOptions
 ) -> list[str]:
-    """The n-grams that tell emergencies from ordinary talk best, by how often each side has them."""
+    """The n-grams that tell emergencies from talk best, by how often each side has them."""
     seen: dict[str, list[int]] = {}
     for counts, label in zip(grams, labels, strict=True):
         for gram in counts:
