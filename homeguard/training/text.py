@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 
 from homeguard.labels import EMERGENCIES
 from homeguard.text import char_ngrams, from_jamo, normalise, to_jamo
-from homeguard.training.corpus import SPLITS, Split
+from homeguard.training.corpus import SPLITS, Split, read_manifest
 from homeguard.training.sentences import (
     LANGUAGES,
     SOURCES,
@@ -116,6 +116,32 @@ class TextModel:
         path.write_text(text + "\n", encoding="utf-8")
 
 
+def train(out_dir: Path, options: TextOptions, manifest: Path | None = None) -> TextModel:
+    """Measure on held-out sentences, then fit on all of them; writes model.json and metrics.json.
+
+    Real transcripts of `manifest` are harmless lines: those of train are learned, those of val that
+    train lacks are held out.
+    """
+    real = _transcripts(manifest)
+    model = fit(lines_of("train", options, real["train"]), options)
+    rng = np.random.default_rng(options.seed)
+    held: dict[str, object] = {}
+    for split in ("val", "test"):
+        lines = lines_of(split, options, real["val"] if split == "val" else ())
+        held[f"{split}/all"] = asdict(score(model, lines))
+        for language in LANGUAGES:
+            spoken_in = [line for line in lines if line.language == language]
+            misheard = [Line(corrupted(x.text, 0.15, rng), x.label, language) for x in spoken_in]
+            held[f"{split}/{language}"] = asdict(score(model, spoken_in))
+            held[f"{split}/{language}/15% of jamo wrong"] = asdict(score(model, misheard))
+    final = fit(lines_of("train", options, real["train"], of_all=True), options)
+    final.save(out_dir / "model.json", options)
+    metrics = {"held_out": held, "options": asdict(options)}
+    text = json.dumps(metrics, indent=1, ensure_ascii=False)
+    (out_dir / "metrics.json").write_text(text + "\n", encoding="utf-8")
+    return final
+
+
 def lines_of(
     split: Split, options: TextOptions, harmless: Iterable[str] = (), *, of_all: bool = False
 ) -> list[Line]:
@@ -199,6 +225,17 @@ def score(model: TextModel, lines: Sequence[Line], threshold: float = 0.5) -> Te
         imagined=float(told[~true].mean()) if (~true).any() else math.nan,
         label_accuracy=float(named.mean()),
     )
+
+
+def _transcripts(manifest: Path | None) -> dict[Split, list[str]]:
+    clips = read_manifest(manifest) if manifest else ()
+    found: dict[Split, set[str]] = {split: set() for split in SPLITS}
+    for clip in clips:
+        if clip.transcript:
+            found[clip.split].add(normalise(clip.transcript))
+    return {split: sorted(texts - found["train"]) for split, texts in found.items()} | {
+        "train": sorted(found["train"])
+    }
 
 
 def _forms_of(sentence: Sentence, rng: Generator) -> list[Line]:
