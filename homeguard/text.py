@@ -1,7 +1,7 @@
 """The one normal form of text, shared by lexicon, text classifier and training.
 
-Hangul is handled as conjoining jamo (NFD): a misheard vowel is then one symbol wrong, not a syllable.
-Standard library only.
+Hangul is handled as conjoining jamo (NFD): a misheard vowel is then one symbol wrong, not a whole
+syllable. Standard library only.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from homeguard.text import cer, char_ngrams, edit_distance, from_jamo, normalise
         ("  살려주세요!!  ", "살려주세요"),
         (unicodedata.normalize("NFD", "불이야, 불!"), "불이야 불"),
         ("I've fallen -- HELP me.", "ive fallen help me"),
-        ("119 불러\n주세요…", "119 불러 주세요"),  # noqa: RUF001
+        ("119 불러\n주세요…", "119 불러 주세요"),
         ("Café_noir", "cafe noir"),
         ("!?", ""),
     ],

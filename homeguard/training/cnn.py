@@ -82,6 +82,7 @@ class CnnOptions:
     remix: float = 0.4  # share of a batch under which another normal window is laid
     remix_snr_db: tuple[float, float] = (0.0, 25.0)
     machine_voices: int = 800  # synthesised utterances among the normal sounds; 0: none
+    start: Path | None = None  # best.ckpt of an earlier run whose weights are refined
     precision: str = "bf16-mixed"
     seed: int = 1
     pool: PoolOptions = field(default_factory=PoolOptions)
@@ -116,6 +117,8 @@ def train_cnn(options: CnnOptions) -> CnnResult:
     pool = build_pool(options.pool, drawer, rooms, teacher, options.cache)
     held_out = held_out_windows(options.pool, val, audio, rooms)
     lesson = _Lesson(options, pool if teacher else None, steps=_steps(options, len(pool)))
+    if options.start is not None:
+        lesson.load_state_dict(_weights(options.start))
     best = _fit(lesson, options, pool, held_out)
     difference = export_onnx(best, options.out / "model.onnx", frames=options.pool.frames)
     scores = _judge(_logits(best, held_out.mels), held_out)
@@ -272,14 +275,13 @@ class _Lesson(lightning.LightningModule):
 
 def _fit(lesson: _Lesson, options: CnnOptions, pool: WindowPool, held_out: Windows) -> Network:
     checkpoints = options.out / "checkpoints"
-    keeper = ModelCheckpoint(
-        checkpoints, filename="best", monitor="score", mode="max", save_last=True
-    )
+    keeper = ModelCheckpoint(checkpoints, filename="best", monitor="score", mode="max")
+    latest = ModelCheckpoint(checkpoints, filename="latest", enable_version_counter=False)
     trainer = lightning.Trainer(
         max_epochs=options.epochs,
         precision=options.precision,
         logger=False,
-        callbacks=[keeper],
+        callbacks=[keeper, latest],
         enable_progress_bar=sys.stderr.isatty(),
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -293,15 +295,20 @@ def _fit(lesson: _Lesson, options: CnnOptions, pool: WindowPool, held_out: Windo
     lesson.judge_on(held_out)
     last = _resumable(checkpoints, options)
     trainer.fit(lesson, loader, val_loader, ckpt_path=last, weights_only=True)
-    best = torch.load(keeper.best_model_path, map_location="cpu", weights_only=True)
-    lesson.load_state_dict(best["state_dict"])
+    lesson.load_state_dict(_weights(Path(keeper.best_model_path)))
     return lesson.net.eval()
+
+
+def _weights(checkpoint: Path) -> dict[str, Tensor]:
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    weights: dict[str, Tensor] = state["state_dict"]
+    return weights
 
 
 def _resumable(checkpoints: Path, options: CnnOptions) -> Path | None:
     """The checkpoint a killed run of the same options left; raises CorpusError for another's."""
     decided_by = json.dumps(asdict(options), sort_keys=True, default=str)
-    note, last = checkpoints / "options.json", checkpoints / "last.ckpt"
+    note, last = checkpoints / "options.json", checkpoints / "latest.ckpt"
     if last.exists() and note.read_text(encoding="utf-8") != decided_by:
         raise CorpusError(f"{checkpoints} is of a run with other options: move it, or use --out")
     checkpoints.mkdir(parents=True, exist_ok=True)

@@ -78,11 +78,17 @@ class Clip:
 def read_manifest(
     manifest: Path, licences: Iterable[Licence] = USABLE_LICENCES
 ) -> tuple[Clip, ...]:
-    """The clips of `manifest` under `licences` (restricted and unverified ones never).
+    """The clips of a manifest, or of a folder of AI-Hub's, under `licences`.
+
+    Restricted and unverified ones never.
 
     Paths in it are relative to its folder. Raises CorpusError when a column is missing, a value
     is unknown, a file is missing, or a group crosses splits.
     """
+    if manifest.is_dir():
+        from homeguard.training.aihub import read_aihub  # noqa: PLC0415  (it builds on this module)
+
+        return read_aihub(manifest)
     wanted = frozenset(licences) & USABLE_LICENCES
     try:
         with manifest.open(encoding="utf-8", newline="") as lines:

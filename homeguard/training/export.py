@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +21,11 @@ from transformers import GenerationConfig
 from homeguard.mel import HOP_LENGTH, N_FFT, N_MELS, SAMPLE_RATE, Float32, log_mel
 from homeguard.text import edit_distance, to_jamo
 from homeguard.training import tokens
-from homeguard.training.joint import JointModel, base_model
-from homeguard.training.recognise import Transcriber
+from homeguard.training.augment import pad
+from homeguard.training.corpus import AudioCache, Clip, open_audio, read_manifest, select
+from homeguard.training.joint import SMALL, JointModel, base_model
+from homeguard.training.recognise import WINDOW_S, Transcriber, measure
+from homeguard.training.speech import SpeechCorpus, SpeechOptions, open_speech
 
 WHISPER_DIR, HEAD_DIR = "whisper-home", "encoder-head"
 
@@ -52,11 +55,66 @@ class Parity:
     letter_errors: float
 
 
-def load_joint(checkpoint: Path, base: str) -> JointModel:
-    """The trained model of a Lightning checkpoint, in eval mode; no pickled code is run."""
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """What is exported from where; the comparison runs over held-out speech and real clips."""
+
+    run_dir: Path  # of `joint.train`
+    out_dir: Path  # models/
+    cache_dir: Path
+    manifest: Path | None = None
+    base: str = SMALL
+    speech: SpeechOptions = field(default_factory=SpeechOptions)
+    compared: int = 24
+    tolerance: Tolerance = field(default_factory=Tolerance)
+
+
+def export(options: ExportOptions) -> Parity:
+    """Export the mean of the last checkpoints, compare it with torch, measure it.
+
+    Writes whisper-home/ with metrics.json, and encoder-head/. Raises ExportError when the export
+    strays.
+    """
+    checkpoints = sorted(options.run_dir.glob("step=*.ckpt"))
+    model = load_joint(checkpoints or sorted(options.run_dir.glob("last.ckpt")), options.base)
+    export_joint(model, options.out_dir)
+    corpus = open_speech(options.speech, options.cache_dir)
+    clips = select(read_manifest(options.manifest), "val") if options.manifest else ()
+    audio = open_audio(clips, options.cache_dir) if clips else None
+    parity = compare(model, options.out_dir, _windows(corpus, clips, audio, options.compared))
+    refuse_strayed(parity, options.tolerance)
+    transcriber = Transcriber(options.out_dir / WHISPER_DIR)
+    held = measure(transcriber, corpus, "test")
+    real = measure(transcriber, corpus, "val", clips=clips, audio=audio)
+    metrics = {
+        "parity": asdict(parity),
+        "unseen_voices_and_sentences": held.as_json(),
+        "val_and_real_speech": real.as_json(),
+        "checkpoints": [path.stem for path in checkpoints],
+    }
+    _write_json(options.out_dir / WHISPER_DIR / "metrics.json", metrics)
+    return parity
+
+
+def load_joint(checkpoints: Sequence[Path], base: str) -> JointModel:
+    """The model of Lightning checkpoints, their weights averaged (Izmailov et al. 2018).
+
+    In eval mode; no pickled code is run. Raises ExportError without a checkpoint.
+    """
+    if not checkpoints:
+        message = "no checkpoint to export: train first"
+        raise ExportError(message)
     model = JointModel(base_model(base))
-    state = torch.load(checkpoint, weights_only=True, map_location="cpu")["state_dict"]
-    model.load_state_dict({name.removeprefix("model."): value for name, value in state.items()})
+    states = [
+        torch.load(path, weights_only=True, map_location="cpu")["state_dict"]
+        for path in checkpoints
+    ]
+    model.load_state_dict(
+        {
+            name.removeprefix("model."): torch.stack([s[name].float() for s in states]).mean(dim=0)
+            for name in states[0]
+        }
+    )
     return model.eval()
 
 
@@ -159,7 +217,8 @@ def refuse_strayed(parity: Parity, tolerance: Tolerance | None = None) -> None:
         or parity.same_category < allowed.same_category
         or parity.letter_errors > allowed.letter_errors
     ):
-        raise ExportError(f"the export strays from torch: {asdict(parity)}, allowed {allowed}")
+        message = f"the export strays from torch: {asdict(parity)}, allowed {allowed}"
+        raise ExportError(message)
 
 
 @torch.inference_mode()
@@ -176,6 +235,18 @@ def greedy(model: JointModel, encoding: torch.Tensor, language: str, most: int =
             break
         ids.append(chosen)
     return tokens.text_of(ids[begun:])
+
+
+def _windows(
+    corpus: SpeechCorpus, clips: Sequence[Clip], audio: AudioCache | None, count: int
+) -> list[tuple[Float32, str]]:
+    size = round(WINDOW_S * SAMPLE_RATE)
+    held = [u for u in corpus.utterances if u.split == "val"][:count]
+    windows = [(pad(corpus.samples(u), size), str(u.language)) for u in held]
+    if audio is not None:
+        chosen = clips[:: max(1, len(clips) // count)]
+        windows += [(pad(audio.samples(c), size), c.language or "ko") for c in chosen]
+    return windows
 
 
 def _export_head(model: JointModel, path: Path) -> None:

@@ -28,7 +28,9 @@ SOUNDS = "home-sounds train, free, nc and nc-nd; synthesised sounds; YAMNet as a
 
 @app.command()
 def joint(
-    checkpoint: Annotated[Path, typer.Argument(help="last.ckpt of `homeguard train joint`.")],
+    checkpoints: Annotated[
+        list[Path], typer.Argument(help="Of `homeguard train joint`; several are averaged.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="The models' directory.")],
     *,
     base: Annotated[str, typer.Option(help="As it was trained.")] = "small-192",
@@ -36,7 +38,7 @@ def joint(
     """Write whisper-home (CTranslate2, int8) and the joint model's own head."""
     from homeguard.training.export import export_joint, load_joint
 
-    export_joint(load_joint(checkpoint, base), out)
+    export_joint(load_joint(checkpoints, base), out)
     Console().print(f"exported to {out}; now `homeguard train head` and `homeguard export release`")
 
 

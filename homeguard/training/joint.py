@@ -56,6 +56,7 @@ class JointOptions:
     devices: int = 1
     workers: int = 1  # processes that make windows beside the training
     checkpoint_every: int = 100
+    kept_checkpoints: int = 6  # the last ones, for the export to average
     seed: int = 1
 
 
@@ -70,7 +71,7 @@ class JointModel(nn.Module):
         self.ctc = nn.Linear(width, len(tokens.LETTERS) + 1)  # the last one is the blank
 
     def encode(self, log_mel: Tensor) -> Tensor:
-        """(batch, n_mels, n_frames) to (batch, n_frames / 2, d_model), n_frames up to the window."""
+        """(batch, n_mels, n_frames) to (batch, n_frames / 2, d_model); at most the window."""
         encoder = self.whisper.model.encoder
         hidden = functional.gelu(encoder.conv1(log_mel))
         hidden = functional.gelu(encoder.conv2(hidden)).permute(0, 2, 1)
@@ -80,7 +81,7 @@ class JointModel(nn.Module):
         return encoder.layer_norm(hidden)
 
     def decode(self, encoding: Tensor, inputs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Logits (batch, n, vocabulary) and the cross-attention of each layer (batch, head, n, t)."""
+        """Logits (batch, n, vocabulary) and each layer's cross-attention (batch, head, n, t)."""
         decoded = self.whisper.model.decoder(
             input_ids=inputs,
             encoder_hidden_states=encoding,
@@ -124,6 +125,7 @@ class JointTask(lightning.LightningModule):
         self._seen = 0
 
     def training_step(self, batch: Batch, _index: int) -> Tensor:
+        """The weighted sum of the losses of one batch."""
         chosen = self.options
         encoding = self.model.encode(batch.log_mel)
         losses = {"label": label_loss(self.model.head(encoding), batch.labels)}
@@ -144,6 +146,7 @@ class JointTask(lightning.LightningModule):
         return loss
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401  (Lightning's own return type)
+        """AdamW, its rate warmed up, kept, then lowered as a cosine."""
         chosen = self.options
         decayed = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]
         others = [p for p in self.parameters() if p.requires_grad and p.ndim <= 1]
@@ -169,7 +172,8 @@ class JointTask(lightning.LightningModule):
         counted = batch.targets != IGNORED
         hit = (logits.argmax(dim=-1) == batch.targets)[counted].float().mean()
         values = {name: loss.detach() for name, loss in losses.items()}
-        self.log_dict(values | {"token_accuracy": hit, "samples": float(self._seen)})
+        steps = {"samples": float(self._seen), "step": float(self.global_step)}
+        self.log_dict(values | {"token_accuracy": hit} | steps)
 
 
 def base_model(base: str) -> WhisperForConditionalGeneration:
@@ -269,7 +273,13 @@ def train(options: JointOptions) -> Path:
     mixture = Mixture(options.data, options.batch_size, options.short_steps, options.seed)
     mixture.step = _steps_done(last)
     saver = ModelCheckpoint(
-        options.out_dir, save_last=True, save_top_k=0, every_n_train_steps=options.checkpoint_every
+        options.out_dir,
+        filename="{step:06d}",
+        monitor="step",
+        mode="max",
+        save_last=True,
+        save_top_k=options.kept_checkpoints,
+        every_n_train_steps=options.checkpoint_every,
     )
     trainer = lightning.Trainer(
         accelerator="auto" if torch.cuda.is_available() else "cpu",
@@ -288,7 +298,6 @@ def train(options: JointOptions) -> Path:
     trainer.fit(task, loader, ckpt_path=last if last.exists() else None, weights_only=True)
     trainer.save_checkpoint(last)
     return last
-
 
 
 def _steps_done(checkpoint: Path) -> int:

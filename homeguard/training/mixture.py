@@ -4,6 +4,7 @@ Speech is placed whole and its place is kept, for guided attention. Sounds witho
 decoder to end at once. Low-confidence labels are left out.
 """
 
+# ruff: noqa: PLR2004  (the numbers are the recipe)
 from __future__ import annotations
 
 from collections import Counter
@@ -53,7 +54,7 @@ class MixtureOptions:
     cache_dir: Path
     manifest: Path | None = None
     licences: tuple[Licence, ...] = tuple(sorted(USABLE_LICENCES))
-    speech: SpeechOptions = SpeechOptions()
+    speech: SpeechOptions = field(default_factory=SpeechOptions)
     speech_share: float = 0.6
     real_share: float = 0.17  # of the speech
     kinds: dict[Kind, float] = field(
@@ -134,9 +135,7 @@ class SpokenPart:
 
     def __init__(self, options: MixtureOptions) -> None:
         self._options = options
-        self._corpus: SpeechCorpus = open_speech(
-            options.speech, options.cache_dir, options.workers
-        )
+        self._corpus: SpeechCorpus = open_speech(options.speech, options.cache_dir, options.workers)
         self._by_kind: dict[Kind, list[Utterance]] = {
             kind: [u for u in self._corpus.utterances if u.split == "train" and u.kind == kind]
             for kind in options.kinds
@@ -209,9 +208,7 @@ class SoundPart:
         self._made_weights = _drawing_weights([c for c, _ in self._made], 0.8)
         self._beds = [c for c in self._clips if c.category in NORMALS and _is_wordless(c)]
         rooms = simulate_rooms(options.cache_dir)
-        self._augment = {
-            s: Augmenter(AugmentOptions(window_s=s), rooms) for s in _lengths(options)
-        }
+        self._augment = {s: Augmenter(AugmentOptions(window_s=s), rooms) for s in _lengths(options)}
 
     def example(self, window_s: float, rng: np.random.Generator) -> Example:
         """A window of `window_s` with one sound in it and the sound's label."""

@@ -4,6 +4,7 @@ Runs the CTranslate2 model as the daemon does: one encoder pass over a padded wi
 or beam decode with the timestamps off.
 """
 
+# ruff: noqa: PLR2004  (the numbers are the recipe)
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence

@@ -58,12 +58,14 @@ def release(options: ReleaseOptions) -> Path:
     Raises ReleaseError for a missing file, card, or calibration, and beyond 40 MB in all.
     """
     if options.default_set not in options.sets:
-        raise ReleaseError(f"default set {options.default_set!r} is not among the sets")
+        message = f"default set {options.default_set!r} is not among the sets"
+        raise ReleaseError(message)
     models = {part.name: _entry(options.models_dir, part) for part in options.parts}
     for name, roles in options.sets.items():
         unknown = sorted(set(roles.values()) - models.keys())
         if unknown:
-            raise ReleaseError(f"set {name!r} names {unknown[0]!r}, which is not released")
+            message = f"set {name!r} names {unknown[0]!r}, which is not released"
+            raise ReleaseError(message)
     _refuse_too_large(options.models_dir, options.parts)
     manifest = {
         "version": 1,
@@ -80,9 +82,11 @@ def _entry(models_dir: Path, part: Part) -> dict[str, object]:
     folder = models_dir / part.name
     files = _files(folder)
     if not files:
-        raise ReleaseError(f"{folder} holds no model: run the lab's export first")
+        message = f"{folder} holds no model: run the lab's export first"
+        raise ReleaseError(message)
     if not (folder / "README.md").is_file():
-        raise ReleaseError(f"{folder} has no card README.md: write what it is and is not")
+        message = f"{folder} has no card README.md: write what it is and is not"
+        raise ReleaseError(message)
     entry: dict[str, object] = {
         "kind": part.kind,
         "licence": part.licence,
@@ -115,10 +119,12 @@ _MEL: dict[str, int] = {
 def _calibration(folder: Path) -> dict[str, object]:
     record = _record(folder / "calibration.json")
     if record is None:
-        raise ReleaseError(f"{folder}/calibration.json is missing: calibrate the voter first")
+        message = f"{folder}/calibration.json is missing: calibrate the voter first"
+        raise ReleaseError(message)
     found = record["calibration"]
     if not isinstance(found, dict):
-        raise ReleaseError(f"{folder}/calibration.json holds no calibration")
+        message = f"{folder}/calibration.json holds no calibration"
+        raise ReleaseError(message)
     return {
         "calibration": {name: round(float(found[name]), 6) for name in _CALIBRATED},
         "threshold": round(float(found["threshold"]), 6),
@@ -137,13 +143,12 @@ def _files(folder: Path) -> Sequence[Path]:
     if not folder.is_dir():
         return ()
     return sorted(
-        file
-        for file in folder.iterdir()
-        if file.suffix in _LOADED and file.name not in _RECORDS
+        file for file in folder.iterdir() if file.suffix in _LOADED and file.name not in _RECORDS
     )
 
 
 def _refuse_too_large(models_dir: Path, parts: Sequence[Part]) -> None:
     total = sum(file.stat().st_size for part in parts for file in _files(models_dir / part.name))
     if total > MOST_BYTES:
-        raise ReleaseError(f"the models take {total / 1e6:.1f} MB, at most 40 MB may ship")
+        message = f"the models take {total / 1e6:.1f} MB, at most 40 MB may ship"
+        raise ReleaseError(message)

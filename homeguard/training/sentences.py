@@ -1,11 +1,12 @@
 """What the voices of the speech corpus say: written sentences and made-up word sequences.
 
-`phrases/<language>.tsv` holds one pattern a line: category, pattern with {a|b} alternatives, and the
+`phrases/<language>.tsv` holds one pattern a line: category, pattern with {a|b} alternatives and the
 mark `core` for what every transcriber must know (always in the training split). A pattern with all
 its forms belongs to one split, so that a held-out sentence is no variant of a trained one. Word
 sequences make the decoder learn sounds and not sentences; their words are split likewise.
 """
 
+# ruff: noqa: PLR2004  (the numbers are the recipe)
 from __future__ import annotations
 
 import hashlib
@@ -110,7 +111,8 @@ def words(language: Language, split: Split) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as exc:
-        raise SentenceError(f"{path} is missing: apt install hunspell-ko wamerican-small") from exc
+        message = f"{path} is missing: apt install hunspell-ko wamerican-small"
+        raise SentenceError(message) from exc
     pattern = _KOREAN_WORD if language == "ko" else _ENGLISH_WORD
     candidates = (unicodedata.normalize("NFC", line.partition("/")[0]) for line in lines)
     return tuple(
@@ -136,10 +138,12 @@ def split_of(group: str) -> Split:
 def _forms(line: str, language: Language, where: str) -> Iterator[Sentence]:
     cells = line.split("\t")
     if len(cells) not in (2, 3) or (len(cells) == 3 and cells[2] != "core"):
-        raise SentenceError(f"{where}: expected category, pattern and optionally 'core'")
+        message = f"{where}: expected category, pattern and optionally 'core'"
+        raise SentenceError(message)
     slug, pattern = cells[0], cells[1]
     if slug not in list(Category):
-        raise SentenceError(f"{where}: category {slug!r} is unknown")
+        message = f"{where}: category {slug!r} is unknown"
+        raise SentenceError(message)
     is_core = len(cells) == 3
     parts = _ALTERNATIVES.split(pattern)
     choices = [part.split("|") if i % 2 else [part] for i, part in enumerate(parts)]

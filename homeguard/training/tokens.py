@@ -56,7 +56,7 @@ def prompt(language: str) -> list[str]:
 
 
 def write_tokenizer(folder: Path) -> None:
-    """Write tokenizer.json and tokenizer_config.json as transformers and faster-whisper read them."""
+    """Write tokenizer.json, tokenizer_config.json for transformers and faster-whisper."""
     # A space before a mark is eaten, so that faster-whisper, which looks for tokens of " -" and the
     # like in order to suppress them, does not find the space itself.
     strange = Regex(r" ?[^ a-z\u1100-\u1112\u1161-\u1175\u11a8-\u11c2]")

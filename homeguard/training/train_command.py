@@ -18,7 +18,9 @@ from homeguard.training.sound_models import SoundModel
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train a voter.")
 
-Data = Annotated[Path, typer.Option("--data", help="manifest.csv of the recordings.")]
+Data = Annotated[
+    Path, typer.Option("--data", help="manifest.csv, or the folder of AI-Hub set 170.")
+]
 Out = Annotated[Path, typer.Option("--out", help="Where the model and its record go.")]
 Cache = Annotated[Path, typer.Option("--cache", help="Decoded audio, pools, speech: kept.")]
 Teacher = Annotated[
@@ -147,6 +149,22 @@ def head(
     )
     Console().print(result)
     _calibrate(EncoderModel(whisper, result.model), data, cache, out)
+
+
+@app.command("check-data")
+def check_data(
+    directory: Annotated[Path, typer.Argument(help="Where Training/ and Validation/ lie.")],
+    *,
+    noise: Annotated[
+        Path | None, typer.Option(help="Where the appliance noise set lies, if elsewhere.")
+    ] = None,
+) -> None:
+    """Count the classes of a copy of AI-Hub's data, and name what is missing or wrong."""
+    from homeguard.training.aihub import check, print_check
+
+    survey = check(directory, noise)
+    print_check(survey, Console())
+    raise typer.Exit(0 if survey.is_complete else 1)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -6,7 +6,7 @@ import io
 import json
 import unicodedata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -21,6 +21,8 @@ from homeguard.training.corpus import CorpusError, open_audio  # noqa: E402
 
 RATE = 44_100
 NUMBERS = {category: number for number, category in enumerate(Category, start=1)}
+
+Form = Literal["NFC", "NFD"]
 
 
 def label_of(stem: str, **changes: Any) -> dict[str, Any]:
@@ -41,7 +43,7 @@ def label_of(stem: str, **changes: Any) -> dict[str, Any]:
 class Copy:
     """A copy of the data set that a test writes, names normalised as `form` says."""
 
-    def __init__(self, root: Path, form: str = "NFC") -> None:
+    def __init__(self, root: Path, form: Form = "NFC") -> None:
         self.root = root
         self._form = form
 
@@ -76,7 +78,7 @@ class Copy:
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
-def test_a_label_finds_its_recording_whatever_the_normalisation(tmp_path: Path, form: str) -> None:
+def test_a_label_finds_its_recording_whatever_the_normalisation(tmp_path: Path, form: Form) -> None:
     Copy(tmp_path, form).pair(Category.STORM, 1400)
     (clip,) = read_aihub(tmp_path, val_share=0.0)
     assert clip.category is Category.STORM

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from homeguard.labels import Category
+from homeguard.training import sentences as sentences_module
 from homeguard.training.sentences import (
     LANGUAGES,
     SOURCES,
+    Language,
     SentenceError,
     sentences,
     split_of,
@@ -21,7 +23,6 @@ from homeguard.training.sentences import (
     word_sequence,
 )
 from homeguard.training.speech import SpeechError, SpeechOptions, Voice, open_speech, plan, render
-from homeguard.training import sentences as sentences_module
 
 SMALL = SpeechOptions(words=20, distress=20, harmless=20, held_out=6)
 needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng")
@@ -32,13 +33,13 @@ needs_words = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_every_emergency_has_sentences(language: str) -> None:
+def test_every_emergency_has_sentences(language: Language) -> None:
     found = {s.category for source in SOURCES for s in sentences(language, source=source)}
     assert found == {c for c in Category if c.is_emergency} | {Category.INDOOR}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_all_forms_of_a_pattern_share_a_split(language: str) -> None:
+def test_all_forms_of_a_pattern_share_a_split(language: Language) -> None:
     splits: dict[str, set[str]] = {}
     for sentence in sentences(language):
         splits.setdefault(sentence.pattern, set()).add(sentence.split)
@@ -54,7 +55,7 @@ def test_core_phrases_are_always_trained() -> None:
 
 def test_a_malformed_line_is_named(tmp_path: Path) -> None:
     (tmp_path / "ko.tsv").write_text("help_request 살려주세요\n", encoding="utf-8")
-    with pytest.raises(SentenceError, match="ko.tsv:1: expected category, pattern"):
+    with pytest.raises(SentenceError, match=r"ko\.tsv:1: expected category, pattern"):
         sentences("ko", tmp_path)
 
 

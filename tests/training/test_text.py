@@ -9,9 +9,9 @@ import pytest
 
 pytest.importorskip("sklearn", reason="needs the extra train")
 
-from homeguard.text import edit_distance, to_jamo  # noqa: E402
-from homeguard.training.sentences import WORD_LISTS  # noqa: E402
-from homeguard.training.text import (  # noqa: E402
+from homeguard.text import edit_distance, to_jamo
+from homeguard.training.sentences import WORD_LISTS
+from homeguard.training.text import (
     LABELS,
     Line,
     TextModel,
