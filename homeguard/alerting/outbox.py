@@ -396,23 +396,7 @@ class Outbox:
             ).lastrowid
             _cancel(connection, after, now)
             for delivery in deliveries:
-                to = delivery.recipient
-                due = delivery.due_at.timestamp()
-                connection.execute(
-                    "INSERT INTO deliveries (alert_id, incident_id, channel, name, address,"
-                    " language, kind, created_at, due_at, next_attempt_at)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        alert_id,
-                        after.id,
-                        delivery.channel,
-                        *((to.name, to.address, to.language) if to else (None, None, None)),
-                        delivery.kind,
-                        now,
-                        due,
-                        due,
-                    ),
-                )
+                _put_delivery(connection, delivery, alert_id, after.id, now)
         return alert
 
     def _sent(
@@ -463,6 +447,31 @@ def _cancelled(after: Incident) -> tuple[Kind, ...]:
     if after.acknowledged_by is not None:
         return CANCELLED_BY_ACKNOWLEDGEMENT
     return CANCELLED_BY_END if after.ended_at is not None else ()
+
+
+def _put_delivery(
+    connection: sqlite3.Connection,
+    delivery: Delivery,
+    alert_id: int | None,
+    incident_id: str,
+    now: float,
+) -> None:
+    to, due = delivery.recipient, delivery.due_at.timestamp()
+    connection.execute(
+        "INSERT INTO deliveries (alert_id, incident_id, channel, name, address,"
+        " language, kind, created_at, due_at, next_attempt_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            alert_id,
+            incident_id,
+            delivery.channel,
+            *((to.name, to.address, to.language) if to else (None, None, None)),
+            delivery.kind,
+            now,
+            due,
+            due,
+        ),
+    )
 
 
 def _cancel(connection: sqlite3.Connection, after: Incident | Fault, now: float) -> None:

@@ -15,7 +15,9 @@ from homeguard.alerting.escalation import Planner
 from homeguard.alerting.message import Texter, segments
 from homeguard.alerting.outbox import Outbox
 from homeguard.alerting.schema import EventWriter
+from homeguard.alerting.sms import SmsChannel
 from homeguard.config import AlertsConfig, EscalationConfig
+from homeguard.demo.gateway import Gateway
 from homeguard.domain import (
     Change,
     Contact,
@@ -35,6 +37,7 @@ from tests.alerting.cases import (
     an_incident,
     new,
 )
+from tests.parts.twilio import TOKEN, sms_config
 
 PLANNER = Planner((KIM, LEE), EscalationConfig(), None)
 KOREAN = Contact(KIM.name, KIM.phone)
@@ -67,6 +70,17 @@ class Scene:
     @property
     def told(self) -> list[tuple[str, str | None]]:
         return [(a.change.value, to.name if to else None) for a, to in self.sms.sent]
+
+
+def test_faults_take_half_of_an_hour_at_most(gateway: Gateway) -> None:
+    earlier = ["old"] * 4
+    texter, clock = Texter(a_config()), SteppedClock()
+    channel = SmsChannel(sms_config(gateway), TOKEN, texter, lambda *_: earlier, clock)
+    channel.send(a_fault(), KOREAN)
+    earlier.append("old")
+    with pytest.raises(DeliveryError, match="an hour"):
+        channel.send(a_fault(), KOREAN)
+    assert [message.body for message in gateway.messages] == [text(a_fault())]
 
 
 @pytest.fixture

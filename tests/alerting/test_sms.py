@@ -16,16 +16,8 @@ from homeguard.alerting.outbox import Outbox
 from homeguard.alerting.sms import SmsChannel
 from homeguard.config import AlertsConfig, ConfigError, EscalationConfig, SmsConfig
 from homeguard.demo.gateway import Fault, Gateway
-from homeguard.domain import (
-    Change,
-    Contact,
-    DeliveryError,
-    DeliveryState,
-    Fault,
-    FaultAlert,
-    FaultCause,
-)
-from tests.alerting.cases import KIM, LEE, START, SteppedClock, a_config, an_incident, end, new
+from homeguard.domain import Contact, DeliveryError, DeliveryState
+from tests.alerting.cases import KIM, LEE, SteppedClock, a_config, an_incident, end, new
 from tests.parts.twilio import SENDER, TOKEN, sms_config
 
 TO = Contact(KIM.name, KIM.phone)
@@ -252,12 +244,3 @@ def test_an_eleventh_message_in_an_hour_waits_but_a_new_incident_does_not(
     assert (caught.value.retryable, caught.value.code) == (True, "hour")
     channel.send(new(an_incident("other")), TO)
     assert len(gateway.messages) == 1
-
-
-def test_faults_take_half_of_an_hour_at_most(gateway: Gateway) -> None:
-    fault = Fault("f1", FaultCause.OFFLINE, "living-room", START, START)
-    alert = FaultAlert(Change.NEW, None, fault)
-    a_channel(gateway, sent_in_the_hour(*["old"] * 4)).send(alert, TO)
-    with pytest.raises(DeliveryError) as caught:
-        a_channel(gateway, sent_in_the_hour(*["old"] * 5)).send(alert, TO)
-    assert caught.value.code == "hour"
