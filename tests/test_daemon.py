@@ -139,8 +139,13 @@ def test_a_microphone_that_is_not_there_is_said_and_the_daemon_stays(
     with running(config, tmp_path / "notify") as process:
         topic = "homeguard/home/den/problem"
         assert wait_until(lambda: [m.text for m in subscriber.on(topic)][-1:] == ["ON"], 20)
+        assert wait_until(lambda: bool(gateway.messages), 100)
         assert process.poll() is None
         assert stop(process) < 5.0
+    assert gateway.messages[0].body.startswith("[고장] 거실 마이크 시작 안 됨")
+    events = [json.loads(m.payload) for m in subscriber.on("homeguard/home/events")]
+    assert [(e["type"], e["after"]["cause"]) for e in events] == [("fault", "never_started")]
+    assert json.loads(subscriber.on("homeguard/home/heartbeat")[0].payload)["rooms"] == []
     subscriber.close()
     assert "no such microphone" in (tmp_path / "log").read_text()
 
