@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -13,6 +13,7 @@ from homeguard.domain import Alert, Change, Decision, Incident, IncidentState, R
 from homeguard.labels import Category
 
 RECENT_WINDOWS = 5  # agreeing windows that name a running incident
+RENAMING_WINDOWS = 3  # of them that another category needs
 
 
 @dataclass(slots=True)
@@ -22,6 +23,7 @@ class _Open:
     incident: Incident
     levels_dbfs: dict[str, float]  # loudest window by room that still hears it
     told_at: datetime
+    named: set[Category]  # categories that were told: each is news once
     recent: deque[Decision] = field(default_factory=lambda: deque(maxlen=RECENT_WINDOWS))
 
 
@@ -29,8 +31,8 @@ class IncidentTracker:
     """All rooms' episodes, merged into incidents.
 
     Rooms that hear the same category within `share_s` share an incident, and the loudest names the
-    place. An update is due when the category, the place or the words change, and every
-    `update_every_s`. Times are passed in; nothing here reads a clock.
+    place. An update is due when a category is heard that was not told yet, when the place or the
+    words change, and every `update_every_s`. Times are passed in; nothing here reads a clock.
     """
 
     def __init__(self, decision: DecisionConfig, alerts: AlertsConfig) -> None:
@@ -63,7 +65,7 @@ class IncidentTracker:
             transcript=_words(evidence),
             rooms=(last.room,),
         )
-        running = _Open(incident, {last.room: last.level_dbfs}, told_at=at)
+        running = _Open(incident, {last.room: last.level_dbfs}, at, {category})
         running.recent.extend(evidence)
         self._open[incident.id] = running
         self._of_room[last.room] = incident.id
@@ -137,7 +139,7 @@ class IncidentTracker:
         return replace(
             incident,
             room=max(levels, key=lambda room: levels[room]),
-            category=_dominant(running.recent),
+            category=_renamed(incident.category, running.recent),
             confidence=max(incident.confidence, *(d.probability or 0.0 for d in evidence)),
             votes=last.votes,
             reason=last.reason if incident.reason is Reason.UNCONFIRMED else incident.reason,
@@ -147,15 +149,14 @@ class IncidentTracker:
 
     def _tell(self, running: _Open, before: Incident, at: datetime) -> Alert | None:
         after = running.incident
-        changed = (before.category, before.room, before.transcript, before.reason) != (
-            after.category,
-            after.room,
-            after.transcript,
-            after.reason,
+        changed = after.category not in running.named or (
+            (before.room, before.transcript, before.reason)
+            != (after.room, after.transcript, after.reason)
         )
         if not changed and at - running.told_at < self._update_every:
             return None
         running.told_at = at
+        running.named.add(after.category)
         running.incident = replace(after, updated_at=at)
         return Alert(Change.UPDATE, before, running.incident)
 
@@ -168,6 +169,13 @@ def _dominant(evidence: Iterable[Decision]) -> Category:
             weights[decision.category] += round(1000 * (decision.probability or 0.0)) + 1
     ranked = weights.most_common(1)
     return ranked[0][0] if ranked else Category.HELP_REQUEST
+
+
+def _renamed(category: Category, recent: Collection[Decision]) -> Category:
+    """The category that the last windows call a running incident; a few strays change nothing."""
+    leading = _dominant(recent)
+    votes = sum(1 for decision in recent if decision.category is leading)
+    return leading if votes >= RENAMING_WINDOWS else category
 
 
 def _words(evidence: Iterable[Decision]) -> str | None:

@@ -28,18 +28,25 @@ SOUNDS = "home-sounds train, free, nc and nc-nd; synthesised sounds; YAMNet as a
 
 @app.command()
 def joint(
-    checkpoints: Annotated[
-        list[Path], typer.Argument(help="Of `homeguard train joint`; several are averaged.")
-    ],
-    out: Annotated[Path, typer.Option("--out", help="The models' directory.")],
+    run: Annotated[Path, typer.Argument(help="The --out of `homeguard train joint`.")],
+    models: Annotated[Path, typer.Option(help="The models' directory.")] = Path("models"),
     *,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Compare on its val clips as well.")
+    ] = None,
+    cache: Annotated[Path, typer.Option("--cache", help="As in training.")] = Path("lab/cache"),
     base: Annotated[str, typer.Option(help="As it was trained.")] = "small-192",
 ) -> None:
-    """Write whisper-home (CTranslate2, int8) and the joint model's own head."""
-    from homeguard.training.export import export_joint, load_joint
+    """Write whisper-home (CTranslate2, int8) and the joint model's own head, checked against torch.
 
-    export_joint(load_joint(checkpoints, base), out)
-    Console().print(f"exported to {out}; now `homeguard train head` and `homeguard export release`")
+    Refused where the exported files stray further from torch than tolerated.
+    """
+    from homeguard.training.export import ExportOptions, export
+
+    parity = export(
+        ExportOptions(run_dir=run, out_dir=models, cache_dir=cache, manifest=data, base=base)
+    )
+    Console().print(parity)
 
 
 @app.command("release")

@@ -151,6 +151,22 @@ def head(
     _calibrate(EncoderModel(whisper, result.model), data, cache, out)
 
 
+@app.command()
+def text(
+    out: Out,
+    *,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Its transcripts are harmless lines as well.")
+    ] = None,
+    seed: Seed = 3,
+) -> None:
+    """Fit the text classifier of the transcript voter; its figures go beside it."""
+    from homeguard.training.text import TextOptions, train
+
+    train(out, TextOptions(seed=seed), data)
+    Console().print_json((out / "metrics.json").read_text(encoding="utf-8"))
+
+
 @app.command("check-data")
 def check_data(
     directory: Annotated[Path, typer.Argument(help="Where Training/ and Validation/ lie.")],

@@ -82,3 +82,20 @@ def test_a_change_from_outside_is_told_while_the_incident_runs():
     assert incidents.running(new.after.id) == acked
     incidents.offset("den", NOW)
     assert incidents.revise(acked) is None
+
+
+def test_a_category_is_news_once_however_often_it_flips():
+    incidents = tracker(update_every_s=300)
+    incidents.onset((decision(), decision()), NOW)
+    told = []
+    for second in range(1, 120):
+        category = Category.VIOLENCE if (second // 10) % 2 else Category.FIRE
+        at = NOW + timedelta(seconds=second)
+        told.append(incidents.ongoing((decision(category=category),), "den", at))
+    assert [alert.after.category for alert in told if alert] == [Category.VIOLENCE]
+
+
+def test_one_stray_window_renames_nothing():
+    incidents = tracker()
+    incidents.onset((decision(), decision()), NOW)
+    assert incidents.ongoing((decision(category=Category.FALL),), "den", NOW) is None
