@@ -103,10 +103,11 @@ def read_aihub(
     """
     survey = check(directory, noise, val_share)
     if not survey.clips:
-        raise CorpusError(
+        message = (
             f"{directory} holds no AI-Hub recording with its label; expected "
             "Training/[라벨]N.<class>/*.json and Training/[원천]N.<class>_K/*.wav"
         )
+        raise CorpusError(message)
     refuse_leaks(survey.clips)
     return survey.clips
 
@@ -115,7 +116,8 @@ def check(directory: Path, noise: Path | None = None, val_share: float = VAL_SHA
     """Look at every label and recording of a copy. Raises CorpusError if there is no folder."""
     for folder in (directory, noise):
         if folder is not None and not folder.is_dir():
-            raise CorpusError(f"{folder} is no folder: give where Training/ and Validation/ lie")
+            message = f"{folder} is no folder: give where Training/ and Validation/ lie"
+            raise CorpusError(message)
     faults: list[Fault] = []
     shelves: dict[tuple[Part, Category], _Shelf] = defaultdict(_Shelf)
     for root in dict.fromkeys(r for r in (directory, noise) if r is not None):
