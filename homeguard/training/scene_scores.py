@@ -204,7 +204,7 @@ def psds(
 
 def _has_psds() -> bool:
     """Whether psds_eval is here, and a pandas that its last release (0.5.3) works with."""
-    if importlib.util.find_spec("psds_eval") is None:
+    if any(importlib.util.find_spec(name) is None for name in ("psds_eval", "pandas")):
         return False
     return int(metadata.version("pandas").split(".")[0]) <= _PSDS_PANDAS
 
