@@ -309,4 +309,4 @@ def _easy_augment(window_s: float) -> AugmentOptions:
 def _at_pace(samples: Float32, factor: float) -> Float32:
     """Faster and higher by `factor`, as a tape: another throat and another pace at once."""
     places = np.arange(0.0, len(samples) - 1, factor)
-    return np.interp(places, np.arange(len(samples)), samples).astype(np.float32)
+    return np.asarray(np.interp(places, np.arange(len(samples)), samples), dtype=np.float32)
