@@ -56,7 +56,7 @@ class JointOptions:
     devices: int = 1
     workers: int = 1  # processes that make windows beside the training
     checkpoint_every: int = 100
-    kept_checkpoints: int = 6  # the last ones, for the export to average
+    kept_checkpoints: int = 3  # the last ones, for the export to average
     seed: int = 1
 
 
