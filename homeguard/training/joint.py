@@ -174,7 +174,7 @@ class JointTask(lightning.LightningModule):
         counted = batch.targets != IGNORED
         hit = (logits.argmax(dim=-1) == batch.targets)[counted].float().mean()
         values = {name: loss.detach() for name, loss in losses.items()}
-        steps = {"samples": float(self._seen), "step": float(self.global_step)}
+        steps = {"samples": float(self._seen), "step": self.global_step + 1.0}
         self.log_dict(values | {"token_accuracy": hit} | steps)
 
 
