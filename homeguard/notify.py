@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 
 
 class Notifier:
@@ -37,5 +38,8 @@ class Notifier:
         if not self._address:
             return
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as speaker:
-            speaker.connect(self._address)
-            speaker.sendall(message.encode())
+            # A manager that does not listen must not stop us: it has the watchdog to notice that.
+            with suppress(BlockingIOError):
+                speaker.setblocking(False)
+                speaker.connect(self._address)
+                speaker.send(message.encode())

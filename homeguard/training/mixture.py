@@ -165,11 +165,6 @@ class SpokenPart:
         heard = augmenter.window(placed, bed, rng, keep_whole=True)
         return Example(heard, label, text, language, (begin, begin + len(speech)))
 
-    def harmless_voices(self, count: int) -> list[Float32]:
-        """The first `count` synthetic utterances of the training split that nobody need fear."""
-        harmless = [u for kind in ("words", "harmless") for u in self._by_kind.get(kind, [])]
-        return [self._corpus.samples(utterance) for utterance in harmless[:count]]
-
     def _draw(self, size: int, rng: np.random.Generator) -> tuple[Float32, str, str, int]:
         while True:
             if self._real and rng.random() < self._options.real_share:
