@@ -37,9 +37,8 @@ class Notifier:
     def _send(self, message: str) -> None:
         if not self._address:
             return
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as speaker:
-            # A manager that does not listen must not stop us: it has the watchdog to notice that.
-            with suppress(BlockingIOError):
-                speaker.setblocking(False)
-                speaker.connect(self._address)
-                speaker.send(message.encode())
+        speaker = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        # A manager that does not read must not stop us: it has the watchdog to notice that.
+        with speaker, suppress(BlockingIOError):
+            speaker.connect(self._address)
+            speaker.send(message.encode(), socket.MSG_DONTWAIT)
