@@ -167,8 +167,8 @@ class DecisionConfig(Section):
 
     votes_needed: int = Field(2, ge=1, le=3)
     skip_settled: bool = Field(True, description="do not ask a voter that cannot matter")
-    onset_windows: int = Field(2, ge=1, description="agreeing windows that open an incident")
-    onset_of: int = Field(3, ge=1, description="among so many last windows")
+    onset_windows: int = Field(3, ge=1, description="agreeing windows that open an incident")
+    onset_of: int = Field(5, ge=1, description="among so many last windows")
     hangover_s: Seconds = Field(10.0, description="quiet that ends an incident")
     thresholds: dict[Category, Probability] = Field(
         default_factory=dict, description="sound voters' threshold by category"
