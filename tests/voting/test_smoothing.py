@@ -7,7 +7,6 @@ from homeguard.domain import Decision, Reason, Span, Vote
 from homeguard.labels import Category
 from homeguard.voting.smoothing import Calls, Phase, Smoother
 
-
 TWO_OF_THREE = DecisionConfig(onset_windows=2, onset_of=3)
 
 
