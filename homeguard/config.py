@@ -146,9 +146,9 @@ class TranscriptConfig(VoterConfig):
     language: Literal["auto", "ko", "en"] = Field("auto", description="of the decoder")
     extra_phrases: tuple[str, ...] = Field((), description="also a call for help when heard")
     context_s: float = Field(5.0, ge=2.0, le=30.0, description="sound that the decoder sees")
-    beam_size: int = Field(1, ge=1, le=10)
-    max_tokens: int = Field(96, ge=4, le=224)
-    min_logprob: float = Field(-1.0, description="mean per token; below is unsure")
+    beam_size: int = Field(4, ge=1, le=10)
+    max_tokens: int = Field(100, ge=4, le=224)
+    min_logprob: float = Field(-0.4, description="mean per token; below is unsure")
     max_no_speech: Probability = 0.6
     max_compression: float = Field(2.4, description="gzip ratio; above is repetition")
 
@@ -167,8 +167,8 @@ class DecisionConfig(Section):
 
     votes_needed: int = Field(2, ge=1, le=3)
     skip_settled: bool = Field(True, description="do not ask a voter that cannot matter")
-    onset_windows: int = Field(2, ge=1, description="agreeing windows that open an incident")
-    onset_of: int = Field(3, ge=1, description="among so many last windows")
+    onset_windows: int = Field(3, ge=1, description="agreeing windows that open an incident")
+    onset_of: int = Field(5, ge=1, description="among so many last windows")
     hangover_s: Seconds = Field(10.0, description="quiet that ends an incident")
     thresholds: dict[Category, Probability] = Field(
         default_factory=dict, description="sound voters' threshold by category"

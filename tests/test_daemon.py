@@ -107,25 +107,25 @@ def test_a_smoke_alarm_at_the_microphone_reaches_subscriber_and_caregiver(
     subscriber = Subscriber(broker)
     with running(config, tmp_path / "notify") as process:
         player = virtual_microphone.play(smoke_alarm(tmp_path / "alarm.wav"))
-        assert wait_until(lambda: bool(gateway.messages), 60), (tmp_path / "log").read_text()
+        # The first window may hold half a beep and be called another alarm; that is corrected.
+        told = wait_until(lambda: any("화재" in m.body for m in gateway.messages), 60)
+        assert told, (tmp_path / "log").read_text()
         assert player.wait(30) == 0
         took_s = stop(process)
     assert took_s < 5.0
     events = [json.loads(m.payload) for m in subscriber.on("homeguard/home/events")]
     subscriber.close()
     assert events[0]["type"] == "new"
-    assert events[0]["after"]["category"] == "fire"
-    assert events[0]["after"]["room"] == "den"
+    assert {e["after"]["room"] for e in events} == {"den"}
+    assert len({e["after"]["id"] for e in events}) == 1
+    assert events[-1]["after"]["category"] == "fire"
     emergency = [m.text for m in subscriber.on("homeguard/home/den/emergency")]
     assert "ON" in emergency
     assert [m.text for m in subscriber.on("homeguard/home/den/status/audio")][-1] == "online"
     assert subscriber.on("homeguard/home/status")[-1].text == "offline"
-    (sms, *_) = gateway.messages
-    assert sms.to == "+821012345678"
-    assert "화재" in sms.body
-    assert "거실" in sms.body
-    clips = list((tmp_path / "state" / "clips").glob("*.flac"))
-    assert len(clips) == len({e["after"]["id"] for e in events})
+    assert {m.to for m in gateway.messages} == {"+821012345678"}
+    assert all("거실" in m.body for m in gateway.messages)
+    assert len(list((tmp_path / "state" / "clips").glob("*.flac"))) == 1
 
 
 @pytest.mark.models

@@ -22,3 +22,13 @@ def test_messages_reach_the_service_manager(tmp_path):
 
 def test_nothing_is_sent_where_no_manager_asks():
     Notifier({}).alive()
+
+
+def test_a_manager_that_does_not_read_holds_nobody_up(tmp_path):
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path)
+        notifier = Notifier({"NOTIFY_SOCKET": path})
+        for _ in range(5000):
+            notifier.alive()
+        assert manager.recv(1024) == b"WATCHDOG=1"

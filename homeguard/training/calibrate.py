@@ -50,7 +50,7 @@ class CalibrateOptions:
     manifest: Path
     cache: Path
     out: Path
-    false_alarm_rate: float = 0.05  # of one voter alone, on normal val windows
+    false_alarm_rate: float = 0.03  # of one voter alone, on normal val windows
     mixed: int = 3  # windows in a home for each clip as it is
     seed: int = 5
     pool: PoolOptions = field(default_factory=PoolOptions)

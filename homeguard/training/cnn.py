@@ -2,8 +2,8 @@
 
 Loss: cross-entropy with smoothed labels over the 19 categories, plus (compact network, teacher
 given) the mean squared error between the teacher's standardised embedding of each second and a
-linear map of the network's features of that second. Clips with low label confidence are left out:
-measured, they hurt (RAVDESS actors speaking harmless sentences in anger).
+linear map of the network's features of that second. Clips with low label confidence are left out
+(RAVDESS actors speaking harmless sentences in anger).
 """
 
 from __future__ import annotations

@@ -55,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _clips(given: argparse.Namespace) -> dict[str, Any]:
     config = _config(given)
     registry = Registry.open(config.node)
-    clips = select(read_manifest(given.manifest), given.split)
-    audio = open_audio(clips, given.cache)
+    known = read_manifest(given.manifest)
+    clips, audio = select(known, given.split), open_audio(known, given.cache)
     if given.limit:
         order = np.random.default_rng(0).permutation(len(clips))[: given.limit]
         clips = tuple(clips[int(i)] for i in order)
@@ -120,7 +120,7 @@ def _line(outcome: scene_sweep.Outcome) -> str:
 
 
 def _made_scenes(given: argparse.Namespace) -> Iterator[Scene]:
-    clips = select(read_manifest(given.manifest), given.split)
+    clips = read_manifest(given.manifest)
     speech = open_speech(SpeechOptions(), given.cache) if given.speech else None
     repertoire = Repertoire(given.split, clips, open_audio(clips, given.cache), speech)
     plan = EventPlan(recorded=given.recorded, spoken=given.spoken if speech else 0, made=given.made)

@@ -21,7 +21,7 @@ FOLDERS: dict[Kind, str] = {
 }
 # The strictest licence among what the weights learned from.
 LICENCE = "CC BY-NC-SA 4.0 and CC BY-NC-ND 4.0 recordings among its data: non-commercial use"
-OWN = "made by this project: own sentences alone"
+WRITTEN = "own sentences; Debian's word lists; transcripts of home-sounds train (free, nc, nc-nd)"
 SPOKEN = "espeak-ng and flite renderings of own sentences; home-sounds train, free, nc and nc-nd"
 SOUNDS = "home-sounds train, free, nc and nc-nd; synthesised sounds; YAMNet as a teacher"
 
@@ -54,13 +54,13 @@ def write_manifest(
     models: Annotated[Path, typer.Argument(help="The models' directory.")] = Path("models"),
 ) -> None:
     """Write manifest.json: hashes, calibrations and figures of everything in MODELS."""
-    data = {"whisper": SPOKEN, "head": f"{SPOKEN}; {SOUNDS}", "cnn": SOUNDS, "text": OWN}
+    data = {"whisper": SPOKEN, "head": f"{SPOKEN}; {SOUNDS}", "cnn": SOUNDS, "text": WRITTEN}
     parts = tuple(
         Part(
             name,
             kind,
-            licence=OWN if kind == "text" else LICENCE,
-            commercial_use=kind == "text",
+            licence=LICENCE,
+            commercial_use=False,
             data=data[kind],
         )
         for kind, name in FOLDERS.items()

@@ -56,7 +56,7 @@ class JointOptions:
     devices: int = 1
     workers: int = 1  # processes that make windows beside the training
     checkpoint_every: int = 100
-    kept_checkpoints: int = 6  # the last ones, for the export to average
+    kept_checkpoints: int = 3  # the last ones, for the export to average
     seed: int = 1
 
 
@@ -78,7 +78,8 @@ class JointModel(nn.Module):
         hidden = hidden + encoder.embed_positions.weight[: hidden.shape[1]]
         for layer in encoder.layers:
             hidden = layer(hidden, None)
-        return encoder.layer_norm(hidden)
+        encoding: Tensor = encoder.layer_norm(hidden)
+        return encoding
 
     def decode(self, encoding: Tensor, inputs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Logits (batch, n, vocabulary) and each layer's cross-attention (batch, head, n, t)."""
@@ -110,7 +111,8 @@ class CategoryHead(nn.Module):
         weights = self.attention(encoding).softmax(dim=1)
         attended = (weights.transpose(1, 2) @ encoding).flatten(1)
         pooled = torch.cat([encoding.mean(dim=1), encoding.amax(dim=1), attended], dim=1)
-        return self.mlp(pooled)
+        logits: Tensor = self.mlp(pooled)
+        return logits
 
 
 class JointTask(lightning.LightningModule):
@@ -172,7 +174,7 @@ class JointTask(lightning.LightningModule):
         counted = batch.targets != IGNORED
         hit = (logits.argmax(dim=-1) == batch.targets)[counted].float().mean()
         values = {name: loss.detach() for name, loss in losses.items()}
-        steps = {"samples": float(self._seen), "step": float(self.global_step)}
+        steps = {"samples": float(self._seen), "step": self.global_step + 1.0}
         self.log_dict(values | {"token_accuracy": hit} | steps)
 
 
@@ -184,28 +186,28 @@ def base_model(base: str) -> WhisperForConditionalGeneration:
         )
     width = 192
     end = tokens.symbol_id(tokens.END)
-    config = WhisperConfig(
-        vocab_size=tokens.VOCABULARY_SIZE,
-        num_mel_bins=N_MELS,
-        d_model=width,
-        encoder_layers=4,
-        decoder_layers=2,
-        encoder_attention_heads=width // 64,
-        decoder_attention_heads=width // 64,
-        encoder_ffn_dim=4 * width,
-        decoder_ffn_dim=4 * width,
-        max_source_positions=250,  # 5 s: two 10 ms mel frames each
-        max_target_positions=128,
-        pad_token_id=end,
-        bos_token_id=end,
-        eos_token_id=end,
-        decoder_start_token_id=tokens.symbol_id(tokens.START),
-        begin_suppress_tokens=None,
-        suppress_tokens=None,
-        dropout=0.05,
-        attn_implementation="eager",
-    )
-    return WhisperForConditionalGeneration(config)
+    settings: dict[str, Any] = {
+        "vocab_size": tokens.VOCABULARY_SIZE,
+        "num_mel_bins": N_MELS,
+        "d_model": width,
+        "encoder_layers": 4,
+        "decoder_layers": 2,
+        "encoder_attention_heads": width // 64,
+        "decoder_attention_heads": width // 64,
+        "encoder_ffn_dim": 4 * width,
+        "decoder_ffn_dim": 4 * width,
+        "max_source_positions": 250,  # 5 s: two 10 ms mel frames each
+        "max_target_positions": 128,
+        "pad_token_id": end,
+        "bos_token_id": end,
+        "eos_token_id": end,
+        "decoder_start_token_id": tokens.symbol_id(tokens.START),
+        "begin_suppress_tokens": None,
+        "suppress_tokens": None,
+        "dropout": 0.05,
+        "attn_implementation": "eager",
+    }
+    return WhisperForConditionalGeneration(WhisperConfig(**settings))
 
 
 def label_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -165,11 +165,6 @@ class SpokenPart:
         heard = augmenter.window(placed, bed, rng, keep_whole=True)
         return Example(heard, label, text, language, (begin, begin + len(speech)))
 
-    def harmless_voices(self, count: int) -> list[Float32]:
-        """The first `count` synthetic utterances of the training split that nobody need fear."""
-        harmless = [u for kind in ("words", "harmless") for u in self._by_kind.get(kind, [])]
-        return [self._corpus.samples(utterance) for utterance in harmless[:count]]
-
     def _draw(self, size: int, rng: np.random.Generator) -> tuple[Float32, str, str, int]:
         while True:
             if self._real and rng.random() < self._options.real_share:
@@ -309,4 +304,4 @@ def _easy_augment(window_s: float) -> AugmentOptions:
 def _at_pace(samples: Float32, factor: float) -> Float32:
     """Faster and higher by `factor`, as a tape: another throat and another pace at once."""
     places = np.arange(0.0, len(samples) - 1, factor)
-    return np.interp(places, np.arange(len(samples)), samples).astype(np.float32)
+    return np.asarray(np.interp(places, np.arange(len(samples)), samples), dtype=np.float32)

@@ -129,14 +129,19 @@ def hear_scene(scene: Scene, room: Hearing) -> HeardScene:
 
 
 def save(heard: Iterable[HeardScene], path: Path) -> int:
-    """Write scenes as they come, a line each; gives how many. A reader sees whole lines only."""
+    """Write scenes as they come, a line each; gives how many.
+
+    Until the last one the file is called `<path>.partial`, which `load` reads too.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
     count = 0
-    with path.open("w", encoding="utf-8") as lines:
+    with partial.open("w", encoding="utf-8") as lines:
         for scene in heard:
             lines.write(json.dumps(_row(scene), ensure_ascii=False) + "\n")
             lines.flush()
             count += 1
+    partial.replace(path)
     return count
 
 

@@ -196,15 +196,19 @@ def psds(
     if not _has_psds() or not any(s.events for s in scenes):
         return None
     with warnings.catch_warnings():
-        # The library's last release is older than what its pandas deprecates.
+        # The library's last release is older than what pandas deprecates.
         warnings.simplefilter("ignore")
-        value = _psds_value(scenes, tolerance, max_false_alarms_per_hour)
+        try:
+            value = _psds_value(scenes, tolerance, max_false_alarms_per_hour)
+        except TypeError:
+            # psds_eval 0.5.3 fails so with numpy 2.4: arrays of one element are no scalars there.
+            return None
     return Psds(value, tolerance, tolerance, max_false_alarms_per_hour)
 
 
 def _has_psds() -> bool:
     """Whether psds_eval is here, and a pandas that its last release (0.5.3) works with."""
-    if importlib.util.find_spec("psds_eval") is None:
+    if any(importlib.util.find_spec(name) is None for name in ("psds_eval", "pandas")):
         return False
     return int(metadata.version("pandas").split(".")[0]) <= _PSDS_PANDAS
 

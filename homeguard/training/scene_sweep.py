@@ -35,6 +35,16 @@ class Setting:
     transcript: float | None = None
     votes_needed: int = 2
 
+    @classmethod
+    def of(cls, config: DecisionConfig) -> Setting:
+        """The setting of a configuration, votes as they were cast."""
+        return cls(
+            onset_windows=config.onset_windows,
+            onset_of=config.onset_of,
+            hangover_s=config.hangover_s,
+            votes_needed=config.votes_needed,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

@@ -1,7 +1,6 @@
 """`homeguard train`: one subcommand a model, each leaving the artefact, its options and results.
 
-The order of a release: cnn and joint, `homeguard export` of joint, head on what was exported, text,
-then `homeguard export release`.
+The order of a release: cnn, joint, `homeguard export joint`, text, `homeguard export release`.
 """
 
 from __future__ import annotations
@@ -111,44 +110,6 @@ def joint(
         )
     )
     Console().print(f"trained: {checkpoint}")
-
-
-@app.command()
-def head(
-    data: Data,
-    out: Out,
-    whisper: Annotated[Path, typer.Option(help="The exported encoder (CTranslate2).")],
-    *,
-    cache: Cache = CACHE,
-    teacher: Teacher = None,
-    free: Free = False,
-    windows: Annotated[int, typer.Option(help="Windows in the pool.")] = 24_000,
-    epochs: int = 14,
-    seed: Seed = 1,
-) -> None:
-    """Fit the encoder voter's head on a frozen, exported encoder and calibrate it on val."""
-    from homeguard.training.head import HeadOptions, fit_head
-    from homeguard.training.mixture import MixtureOptions
-    from homeguard.training.pool import PoolOptions
-    from homeguard.training.sound_models import EncoderModel
-
-    licences = _licences(free=free)
-    result = fit_head(
-        HeadOptions(
-            manifest=data,
-            whisper=whisper,
-            out=out,
-            cache=cache,
-            speech=MixtureOptions(cache_dir=cache, manifest=data, licences=licences),
-            teacher=teacher,
-            licences=licences,
-            epochs=epochs,
-            seed=seed,
-            pool=PoolOptions(windows=windows, seed=seed),
-        )
-    )
-    Console().print(result)
-    _calibrate(EncoderModel(whisper, result.model), data, cache, out)
 
 
 @app.command()

@@ -28,7 +28,7 @@ _MARGIN_S = 0.2  # sound kept around a piece that is encoded by itself
 _SHORTEST_S = 0.1  # what is left of a stretch after its last piece may be too short to be speech
 _SURE = 0.5  # share of the allowed doubt (min_logprob) up to which a call for help is confident
 _UNHEARD = 0.05  # probability of words that no classifier judged and no phrase matched
-LEXICON_THRESHOLD = 0.5  # where neither configuration nor classifier says another
+LEXICON_THRESHOLD = 0.8  # where neither configuration nor classifier says another
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("soundfile")
+pytest.importorskip("scipy", reason="needs the extra train")
 
 from homeguard.alerting.incident import IncidentTracker
 from homeguard.analyze import EPOCH

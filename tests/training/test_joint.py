@@ -139,4 +139,5 @@ def test_a_run_resumes_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert first["global_step"] == 2
     again = torch.load(train(replace(options, steps=3)), weights_only=True)
     assert again["global_step"] == 3
-    assert (tmp_path / "run" / "options.json").is_file()
+    assert {p.name for p in options.out_dir.glob("step=*.ckpt")} >= {"step=000003.ckpt"}
+    assert (options.out_dir / "options.json").is_file()

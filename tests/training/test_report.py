@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("soundfile")
+pytest.importorskip("scipy", reason="needs the extra train")
 pytest.importorskip("scipy")
 pytest.importorskip("matplotlib")
 

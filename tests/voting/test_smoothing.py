@@ -7,6 +7,8 @@ from homeguard.domain import Decision, Reason, Span, Vote
 from homeguard.labels import Category
 from homeguard.voting.smoothing import Calls, Phase, Smoother
 
+TWO_OF_THREE = DecisionConfig(onset_windows=2, onset_of=3)
+
 
 def decision(start_s: float, *, emergency: bool, reason: Reason = Reason.AGREED) -> Decision:
     return Decision(
@@ -22,7 +24,7 @@ def decision(start_s: float, *, emergency: bool, reason: Reason = Reason.AGREED)
 
 
 def phases(pattern: str, **config: object) -> list[Phase]:
-    smoother = Smoother(DecisionConfig().model_copy(update=config))
+    smoother = Smoother(TWO_OF_THREE.model_copy(update=config))
     heard = [decision(float(i), emergency=mark == "x") for i, mark in enumerate(pattern)]
     return [smoother.update(each).phase for each in heard]
 
@@ -37,7 +39,7 @@ def test_two_of_three_windows_open_one():
 
 
 def test_evidence_holds_the_agreeing_windows_oldest_first():
-    smoother = Smoother(DecisionConfig())
+    smoother = Smoother(TWO_OF_THREE)
     for start, emergency in ((0.0, True), (1.0, False), (2.0, True)):
         step = smoother.update(decision(start, emergency=emergency))
     assert [d.start_s for d in step.evidence] == [0.0, 2.0]
