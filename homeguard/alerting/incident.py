@@ -48,7 +48,8 @@ class IncidentTracker:
         """
         last = evidence[-1]
         began_at = at - timedelta(seconds=last.end_s - evidence[0].start_s)
-        category = _dominant(evidence)
+        # The last window holds most of the event; the first may hold half a beep of it.
+        category = last.category or _dominant(evidence)
         if (shared := self._shareable(category, began_at)) is not None:
             return self._join(shared, evidence, at)
         incident = Incident(

@@ -99,3 +99,9 @@ def test_one_stray_window_renames_nothing():
     incidents = tracker()
     incidents.onset((decision(), decision()), NOW)
     assert incidents.ongoing((decision(category=Category.FALL),), "den", NOW) is None
+
+
+def test_an_incident_is_named_by_the_window_that_holds_most_of_it():
+    half_a_beep = decision(category=Category.GAS_ACCIDENT)
+    new = tracker().onset((half_a_beep, half_a_beep, decision()), NOW)
+    assert new.after.category is Category.FIRE
