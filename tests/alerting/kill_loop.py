@@ -27,7 +27,7 @@ from homeguard.alerting.dispatch import Courier, Desk
 from homeguard.alerting.escalation import Planner
 from homeguard.alerting.outbox import Outbox
 from homeguard.config import AlertsConfig, ClipsConfig, EscalationConfig
-from homeguard.domain import Alert, Contact, DeliveryState, Receipt
+from homeguard.domain import Contact, DeliveryState, Outgoing, Receipt
 from tests.alerting.cases import an_incident, end, new
 
 LATEST_KILL_S = 0.12
@@ -52,7 +52,7 @@ class NotedChannel:
     def __init__(self, note: Note) -> None:
         self._note = note
 
-    def send(self, alert: Alert, recipient: Contact | None) -> Receipt:
+    def send(self, alert: Outgoing, recipient: Contact | None) -> Receipt:
         self._note(f"{alert.after.id} {alert.change}")
         return Receipt(DeliveryState.DELIVERED)
 

@@ -20,6 +20,7 @@ from homeguard.domain import (
     DeliveryError,
     DeliveryState,
     HomeGuardError,
+    Incident,
     Outgoing,
     Receipt,
 )
@@ -243,7 +244,9 @@ def test_an_acknowledgement_stops_the_calls_and_tells_the_others(
     clock.step(7200)
     courier.deliver_due()
     assert channel.names == ["김철수", "이영희", "김철수"]
-    assert channel.sent[-1][0].after.acknowledged_by == "이영희"
+    last = channel.sent[-1][0].after
+    assert isinstance(last, Incident)
+    assert last.acknowledged_by == "이영희"
 
 
 def test_a_second_acknowledgement_changes_nothing(outbox: Outbox, clock: SteppedClock) -> None:
