@@ -32,7 +32,7 @@ def joint(
     models: Annotated[Path, typer.Option(help="The models' directory.")] = Path("models"),
     *,
     data: Annotated[
-        Path | None, typer.Option("--data", help="Compare on its val clips as well.")
+        Path | None, typer.Option("--data", help="Compare and calibrate on its val clips.")
     ] = None,
     cache: Annotated[Path, typer.Option("--cache", help="As in training.")] = Path("lab/cache"),
     base: Annotated[str, typer.Option(help="As it was trained.")] = "small-192",
@@ -41,12 +41,19 @@ def joint(
 
     Refused where the exported files stray further from torch than tolerated.
     """
-    from homeguard.training.export import ExportOptions, export
+    from homeguard.training.calibrate import CalibrateOptions, calibrate
+    from homeguard.training.export import HEAD_DIR, WHISPER_DIR, ExportOptions, export
+    from homeguard.training.sound_models import EncoderModel
 
     parity = export(
         ExportOptions(run_dir=run, out_dir=models, cache_dir=cache, manifest=data, base=base)
     )
     Console().print(parity)
+    if data is not None:
+        head = models / HEAD_DIR
+        encoder = EncoderModel(models / WHISPER_DIR, head / "model.onnx")
+        chosen = CalibrateOptions(manifest=data, cache=cache, out=head / "calibration.json")
+        Console().print(calibrate(encoder, chosen))
 
 
 @app.command("release")
