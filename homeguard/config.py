@@ -251,7 +251,6 @@ class MqttConfig(Section):
     username: str = Field("", description="password: HOMEGUARD_MQTT_PASSWORD")
     client_id: str = Field("", description="homeguard-<node> when empty")
     prefix: Slug = "homeguard"
-    discovery_prefix: Slug = "homeassistant"
     keepalive_s: int = Field(30, ge=5, le=3600)
     tls: bool = False
     ca_file: Path | None = None
