@@ -1,4 +1,4 @@
-"""Training of the CNN voter by Lightning: windows from a pool, YAMNet as a teacher, ONNX out.
+"""Training of the CNN voter by Lightning: windows from a pool, YAMNet as start or teacher, ONNX out.
 
 Loss: cross-entropy with smoothed labels over the 19 categories, plus (compact network, teacher
 given) the mean squared error between the teacher's standardised embedding of each second and a
@@ -43,6 +43,7 @@ from homeguard.training.metrics import auc, emergency_margin, is_emergency
 from homeguard.training.networks import (
     Architecture,
     CompactCnn,
+    MobileCnn,
     S0Cnn,
     network,
     parameters,
@@ -57,8 +58,10 @@ from homeguard.training.pool import (
 )
 from homeguard.training.speech import SpeechOptions, open_speech
 from homeguard.training.teacher import EMBEDDING_SIZE, Yamnet
+from homeguard.training.transfer import start_from_yamnet
 
-Network: TypeAlias = S0Cnn | CompactCnn
+Network: TypeAlias = S0Cnn | CompactCnn | MobileCnn
+_FRONT_CLIPS = 250  # recordings on which the front before YAMNet's convolutions is fitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +71,15 @@ class CnnOptions:
     manifest: Path
     out: Path  # model.onnx and training.json are written here
     cache: Path  # decoded audio, rooms, pools: kept between runs
-    teacher: Path | None = None  # yamnet.tflite
-    architecture: Architecture = "compact"
+    teacher: Path | None = None  # yamnet.tflite: a compact network learns its embeddings
+    yamnet: Path | None = None  # yamnet.tflite: a mobile network starts from its weights
+    architecture: Architecture = "mobile"
     licences: tuple[Licence, ...] = tuple(sorted(USABLE_LICENCES))
     confidences: tuple[Confidence, ...] = ("high", "medium")
-    epochs: int = 16
+    epochs: int = 6
     batch_size: int = 64
-    learning_rate: float = 2e-3  # peak of the one-cycle schedule
+    learning_rate: float = 1.5e-3  # peak of the one-cycle schedule
+    started_rate: float = 0.2  # times the rate: layers that start from YAMNet's weights
     weight_decay: float = 0.02
     label_smoothing: float = 0.1
     teacher_weight: float = 1.0
@@ -119,6 +124,12 @@ def train_cnn(options: CnnOptions) -> CnnResult:
     lesson = _Lesson(options, pool if teacher else None, steps=_steps(options, len(pool)))
     if options.start is not None:
         lesson.load_state_dict(_weights(options.start))
+    elif options.yamnet is not None:
+        if not isinstance(lesson.net, MobileCnn):
+            raise CorpusError("YAMNet's weights fit the architecture `mobile` alone")
+        rng = np.random.default_rng(options.seed)
+        some = [train[int(i)] for i in rng.permutation(len(train))[:_FRONT_CLIPS]]
+        start_from_yamnet(lesson.net, options.yamnet, map(audio.samples, some))
     best = _fit(lesson, options, pool, held_out)
     difference = export_onnx(best, options.out / "model.onnx", frames=options.pool.frames)
     scores = _judge(_logits(best, held_out.mels), held_out)
@@ -249,18 +260,32 @@ class _Lesson(lightning.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW on a one-cycle schedule."""
+        chosen = self._options
+        started = chosen.yamnet is not None
+        rates = [
+            (part, chosen.learning_rate * (chosen.started_rate if started and name == "net" else 1))
+            for name, part in (("net", self._body()), ("head", self._fresh()))
+        ]
         optimizer = torch.optim.AdamW(
-            self.parameters(),
-            lr=self._options.learning_rate,
-            weight_decay=self._options.weight_decay,
+            [{"params": part, "lr": rate} for part, rate in rates],
+            weight_decay=chosen.weight_decay,
         )
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self._options.learning_rate, total_steps=self._steps, pct_start=0.15
+            optimizer, [rate for _, rate in rates], total_steps=self._steps, pct_start=0.15
         )
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+    def _fresh(self) -> list[nn.Parameter]:
+        """What no start gives weights to: the head, and the pupil's map."""
+        pupil = list(self.pupil.parameters()) if self.pupil is not None else []
+        return [*self.net.head.parameters(), *pupil]
+
+    def _body(self) -> list[nn.Parameter]:
+        fresh = {id(parameter) for parameter in self._fresh()}
+        return [p for p in self.parameters() if id(p) not in fresh]
 
     def _distance(self, maps: Tensor, embeddings: Tensor) -> Tensor:
         """Mean squared error to the teacher's embeddings (b, k, 1024), second by second."""

@@ -24,8 +24,10 @@ from homeguard.training import tokens
 from homeguard.training.augment import pad
 from homeguard.training.corpus import AudioCache, Clip, open_audio, read_manifest, select
 from homeguard.training.joint import SMALL, JointModel, base_model
+from homeguard.training.published import Cut
 from homeguard.training.recognise import WINDOW_S, Transcriber, measure
 from homeguard.training.speech import SpeechCorpus, SpeechOptions, open_speech
+from homeguard.training.vocabulary import Vocabulary
 
 WHISPER_DIR, HEAD_DIR = "whisper-home", "encoder-head"
 
@@ -65,6 +67,7 @@ class ExportOptions:
     cache_dir: Path
     manifest: Path | None = None
     base: str = SMALL
+    cut: Cut = field(default_factory=Cut)
     speech: SpeechOptions = field(default_factory=SpeechOptions)
     compared: int = 24
     tolerance: Tolerance = field(default_factory=Tolerance)
@@ -77,12 +80,15 @@ def export(options: ExportOptions) -> Parity:
     strays.
     """
     checkpoints = sorted(options.run_dir.glob("step=*.ckpt"))
-    model = load_joint(checkpoints or sorted(options.run_dir.glob("last.ckpt")), options.base)
-    export_joint(model, options.out_dir)
+    found = checkpoints or sorted(options.run_dir.glob("last.ckpt"))
+    model, vocabulary = load_joint(found, options.base, options.cut)
+    export_joint(model, vocabulary, options.out_dir)
     corpus = open_speech(options.speech, options.cache_dir)
     clips = select(read_manifest(options.manifest), "val") if options.manifest else ()
     audio = open_audio(clips, options.cache_dir) if clips else None
-    parity = compare(model, options.out_dir, _windows(corpus, clips, audio, options.compared))
+    parity = compare(
+        model, vocabulary, options.out_dir, _windows(corpus, clips, audio, options.compared)
+    )
     refuse_strayed(parity, options.tolerance)
     transcriber = Transcriber(options.out_dir / WHISPER_DIR)
     held = measure(transcriber, corpus, "test")
@@ -97,15 +103,19 @@ def export(options: ExportOptions) -> Parity:
     return parity
 
 
-def load_joint(checkpoints: Sequence[Path], base: str) -> JointModel:
+def load_joint(
+    checkpoints: Sequence[Path], base: str, cut: Cut | None = None
+) -> tuple[JointModel, Vocabulary]:
     """The model of Lightning checkpoints, their weights averaged (Izmailov et al. 2018).
 
-    In eval mode; no pickled code is run. Raises ExportError without a checkpoint.
+    In eval mode, with what it writes with; no pickled code is run. Raises ExportError without a
+    checkpoint.
     """
     if not checkpoints:
         message = "no checkpoint to export: train first"
         raise ExportError(message)
-    model = JointModel(base_model(base))
+    whisper, vocabulary = base_model(base, cut)
+    model = JointModel(whisper)
     states = [
         torch.load(path, weights_only=True, map_location="cpu")["state_dict"]
         for path in checkpoints
@@ -116,14 +126,14 @@ def load_joint(checkpoints: Sequence[Path], base: str) -> JointModel:
             for name in states[0]
         }
     )
-    return model.eval()
+    return model.eval(), vocabulary
 
 
-def export_joint(model: JointModel, out_dir: Path) -> None:
+def export_joint(model: JointModel, vocabulary: Vocabulary, out_dir: Path) -> None:
     """Write `whisper-home/` and `encoder-head/model.onnx` under `out_dir`."""
     with tempfile.TemporaryDirectory() as scratch:
         published = Path(scratch) / "published"
-        save_published(model, published)
+        save_published(model, vocabulary, published)
         converter = TransformersConverter(
             str(published), copy_files=["tokenizer.json", "preprocessor_config.json"]
         )
@@ -136,32 +146,32 @@ def export_joint(model: JointModel, out_dir: Path) -> None:
     _export_head(model, out_dir / HEAD_DIR / "model.onnx")
 
 
-def save_published(model: JointModel, folder: Path) -> None:
+def save_published(model: JointModel, vocabulary: Vocabulary, folder: Path) -> None:
     """Write the Whisper as transformers and others read it: safetensors, tokenizer, configs."""
     folder.mkdir(parents=True, exist_ok=True)
     whisper = model.whisper
-    end = tokens.symbol_id(tokens.END)
+    end = vocabulary.symbol(tokens.END)
     whisper.generation_config = GenerationConfig(
         bos_token_id=end,
         eos_token_id=end,
         pad_token_id=end,
-        decoder_start_token_id=tokens.symbol_id(tokens.START),
+        decoder_start_token_id=vocabulary.symbol(tokens.START),
         max_length=whisper.config.max_target_positions,
         suppress_tokens=[],
         begin_suppress_tokens=[],
         is_multilingual=True,
-        lang_to_id={t: tokens.symbol_id(t) for t in tokens.LANGUAGE_TOKENS.values()},
+        lang_to_id={t: vocabulary.symbol(t) for t in tokens.LANGUAGE_TOKENS.values()},
         task_to_id={
-            "transcribe": tokens.symbol_id(tokens.TRANSCRIBE),
-            "translate": tokens.symbol_id("<|translate|>"),
+            "transcribe": vocabulary.symbol(tokens.TRANSCRIBE),
+            "translate": vocabulary.symbol("<|translate|>"),
         },
-        no_timestamps_token_id=tokens.symbol_id(tokens.NO_TIMESTAMPS),
+        no_timestamps_token_id=vocabulary.symbol(tokens.NO_TIMESTAMPS),
         alignment_heads=[
             [layer, head] for layer in range(whisper.config.decoder_layers) for head in range(2)
         ],
     )
     whisper.save_pretrained(folder)
-    tokens.write_tokenizer(folder)
+    vocabulary.write(folder)
     window_s = 2 * whisper.config.max_source_positions * HOP_LENGTH // SAMPLE_RATE
     preprocessor = {
         "feature_extractor_type": "WhisperFeatureExtractor",
@@ -179,7 +189,12 @@ def save_published(model: JointModel, folder: Path) -> None:
     _write_json(folder / "preprocessor_config.json", preprocessor)
 
 
-def compare(model: JointModel, out_dir: Path, windows: Sequence[tuple[Float32, str]]) -> Parity:
+def compare(
+    model: JointModel,
+    vocabulary: Vocabulary,
+    out_dir: Path,
+    windows: Sequence[tuple[Float32, str]],
+) -> Parity:
     """Torch float32 against the exported files on (samples of 5 s, language) windows."""
     transcriber = Transcriber(out_dir / WHISPER_DIR)
     head = onnxruntime.InferenceSession(
@@ -197,7 +212,7 @@ def compare(model: JointModel, out_dir: Path, windows: Sequence[tuple[Float32, s
         found = head.run(["logits"], {"encoding": exported})[0][0]
         errors.append(float(np.abs(found - logits).max()))
         same.append(int(found.argmax()) == int(logits.argmax()))
-        written = greedy(model, encoding, language)
+        written = greedy(model, vocabulary, encoding, language)
         wrong += edit_distance(to_jamo(written), to_jamo(transcriber.hear(samples, language).text))
         letters += len(written)
     return Parity(
@@ -223,11 +238,17 @@ def refuse_strayed(parity: Parity, tolerance: Tolerance | None = None) -> None:
 
 
 @torch.inference_mode()
-def greedy(model: JointModel, encoding: torch.Tensor, language: str, most: int = 100) -> str:
+def greedy(
+    model: JointModel,
+    vocabulary: Vocabulary,
+    encoding: torch.Tensor,
+    language: str,
+    most: int = 100,
+) -> str:
     """The text that torch writes for one encoding (1, t, d_model), most likely token by token."""
-    ids = [tokens.symbol_id(token) for token in tokens.prompt(language)]
+    ids = vocabulary.prompt(language)
     begun = len(ids)
-    end, first_timestamp = tokens.symbol_id(tokens.END), tokens.VOCABULARY_SIZE - tokens.TIMESTAMPS
+    end, first_timestamp = vocabulary.symbol(tokens.END), vocabulary.size - tokens.TIMESTAMPS
     while len(ids) < most:
         logits, _ = model.decode(encoding, torch.tensor([ids]))
         # With <|notimestamps|> in the prompt no decoder writes a timestamp.
@@ -235,7 +256,7 @@ def greedy(model: JointModel, encoding: torch.Tensor, language: str, most: int =
         if chosen == end:
             break
         ids.append(chosen)
-    return tokens.text_of(ids[begun:])
+    return vocabulary.text(ids[begun:])
 
 
 def _windows(

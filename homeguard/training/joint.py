@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,9 @@ from homeguard.labels import Category
 from homeguard.mel import N_MELS
 from homeguard.training import tokens
 from homeguard.training.mixture import Batch, Mixture, MixtureOptions
+from homeguard.training.published import Cut
+from homeguard.training.published import load as load_published
+from homeguard.training.vocabulary import Vocabulary, letters
 
 IGNORED = -100  # torch's own mark for targets without loss
 SMALL = "small-192"
@@ -36,16 +39,19 @@ SMALL = "small-192"
 class JointOptions:
     """What `train` needs; `base` is SMALL or the folder of a published Whisper.
 
-    Phase 1 (`short_steps`) hears short speech alone, in windows of half the length.
+    Phase 1 (`short_steps`) hears short speech alone, in windows of half the length: it and the
+    guide make the attention of a new Whisper form; a published one needs neither.
     """
 
     data: MixtureOptions
     out_dir: Path
     base: str = SMALL
+    cut: Cut = field(default_factory=Cut)  # what is kept of a published Whisper
     steps: int = 6_000
     short_steps: int = 2_000
     batch_size: int = 24
     learning_rate: float = 1.2e-3
+    new_rate: float = 1.0  # times the rate: head and CTC layer, which a published one lacks
     warmup_steps: int = 300
     decay_from: float = 0.3  # share of the steps after which the rate falls
     label_share: float = 0.3
@@ -58,6 +64,28 @@ class JointOptions:
     checkpoint_every: int = 100
     kept_checkpoints: int = 3  # the last ones, for the export to average
     seed: int = 1
+
+
+def recipe(base: str, data: MixtureOptions, out_dir: Path) -> JointOptions:
+    """The options that the shipped models were trained with: of SMALL, or of a published Whisper.
+
+    A published one can write already: lower rates, no guide, no first phase, more real speech.
+    """
+    if base == SMALL:
+        return JointOptions(data, out_dir)
+    return JointOptions(
+        replace(data, speech_share=0.55, real_share=0.22, short_share=0.3),
+        out_dir,
+        base,
+        steps=2_400,
+        short_steps=0,
+        batch_size=16,
+        learning_rate=2e-4,
+        new_rate=4.0,
+        warmup_steps=150,
+        ctc_weight=0.3,
+        guide_weight=0.0,
+    )
 
 
 class JointModel(nn.Module):
@@ -81,15 +109,20 @@ class JointModel(nn.Module):
         encoding: Tensor = encoder.layer_norm(hidden)
         return encoding
 
-    def decode(self, encoding: Tensor, inputs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Logits (batch, n, vocabulary) and each layer's cross-attention (batch, head, n, t)."""
+    def decode(
+        self, encoding: Tensor, inputs: Tensor, *, attentions: bool = False
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Logits (batch, n, vocabulary) and each layer's cross-attention (batch, head, n, t).
+
+        No attention is given unless asked for.
+        """
         decoded = self.whisper.model.decoder(
             input_ids=inputs,
             encoder_hidden_states=encoding,
             use_cache=False,
-            output_attentions=True,
+            output_attentions=attentions,
         )
-        return self.whisper.proj_out(decoded.last_hidden_state), decoded.cross_attentions
+        return self.whisper.proj_out(decoded.last_hidden_state), decoded.cross_attentions or ()
 
 
 class CategoryHead(nn.Module):
@@ -121,7 +154,8 @@ class JointTask(lightning.LightningModule):
     def __init__(self, options: JointOptions) -> None:
         super().__init__()
         self.options = options
-        self.model = JointModel(base_model(options.base))
+        whisper, self.vocabulary = base_model(options.base, options.cut, options.guide_weight)
+        self.model = JointModel(whisper)
         if options.freeze_encoder:
             self.model.whisper.model.encoder.requires_grad_(requires_grad=False)
         self._seen = 0
@@ -131,12 +165,13 @@ class JointTask(lightning.LightningModule):
         chosen = self.options
         encoding = self.model.encode(batch.log_mel)
         losses = {"label": label_loss(self.model.head(encoding), batch.labels)}
-        logits, attentions = self.model.decode(encoding, batch.inputs)
+        guided = chosen.guide_weight > 0.0
+        logits, attentions = self.model.decode(encoding, batch.inputs, attentions=guided)
         losses["text"] = functional.cross_entropy(
             logits.float().flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED
         )
         losses["ctc"] = ctc_loss(self.model.ctc(encoding), batch)
-        losses["guide"] = guide_loss(attentions, batch)
+        losses["guide"] = guide_loss(attentions, batch) if guided else encoding.new_zeros(())
         progress = self.global_step / chosen.steps
         guide = chosen.guide_weight * max(0.05, 1.0 - 3.0 * progress)
         ctc = chosen.ctc_weight * (1.0 - 0.5 * progress)
@@ -150,13 +185,20 @@ class JointTask(lightning.LightningModule):
     def configure_optimizers(self) -> Any:  # noqa: ANN401  (Lightning's own return type)
         """AdamW, its rate warmed up, kept, then lowered as a cosine."""
         chosen = self.options
-        decayed = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]
-        others = [p for p in self.parameters() if p.requires_grad and p.ndim <= 1]
-        optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}],
-            lr=chosen.learning_rate,
-            betas=(0.9, 0.98),
-        )
+        groups = [
+            {
+                "params": [p for p in part.parameters() if p.requires_grad and (p.ndim > 1) == wide],
+                "weight_decay": 0.05 if wide else 0.0,
+                "lr": chosen.learning_rate * rate,
+            }
+            for part, rate in (
+                (self.model.whisper, 1.0),
+                (self.model.head, chosen.new_rate),
+                (self.model.ctc, chosen.new_rate),
+            )
+            for wide in (True, False)
+        ]
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {
             "optimizer": optimizer,
@@ -178,12 +220,20 @@ class JointTask(lightning.LightningModule):
         self.log_dict(values | {"token_accuracy": hit} | steps)
 
 
-def base_model(base: str) -> WhisperForConditionalGeneration:
-    """A Whisper with eager attention: SMALL is new, any other name a folder with weights."""
-    if base != SMALL:
-        return WhisperForConditionalGeneration.from_pretrained(
-            base, local_files_only=True, attn_implementation="eager"
-        )
+def base_model(
+    base: str, cut: Cut | None = None, guide_weight: float = 0.0
+) -> tuple[WhisperForConditionalGeneration, Vocabulary]:
+    """A Whisper and what it writes with: SMALL is new, any other name a folder with weights."""
+    if base == SMALL:
+        # Only eager attention gives its weights to the guide.
+        return _small("eager" if guide_weight > 0.0 else "sdpa"), letters()
+    if guide_weight > 0.0:
+        message = "the guide counts letters; a published Whisper writes pieces: guide_weight 0"
+        raise ValueError(message)
+    return load_published(Path(base), cut or Cut())
+
+
+def _small(attention: str) -> WhisperForConditionalGeneration:
     width = 192
     end = tokens.symbol_id(tokens.END)
     settings: dict[str, Any] = {
@@ -205,7 +255,7 @@ def base_model(base: str) -> WhisperForConditionalGeneration:
         "begin_suppress_tokens": None,
         "suppress_tokens": None,
         "dropout": 0.05,
-        "attn_implementation": "eager",
+        "attn_implementation": attention,
     }
     return WhisperForConditionalGeneration(WhisperConfig(**settings))
 
@@ -272,7 +322,9 @@ def train(options: JointOptions) -> Path:
     )
     last = options.out_dir / "last.ckpt"
     task = JointTask(options)
-    mixture = Mixture(options.data, options.batch_size, options.short_steps, options.seed)
+    mixture = Mixture(
+        options.data, task.vocabulary, options.batch_size, options.short_steps, options.seed
+    )
     mixture.step = _steps_done(last)
     saver = ModelCheckpoint(
         options.out_dir,

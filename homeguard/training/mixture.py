@@ -22,7 +22,7 @@ from torch.utils.data import IterableDataset
 from homeguard.labels import NORMALS, Category
 from homeguard.mel import SAMPLE_RATE, Float32, log_mel
 from homeguard.training import tokens
-from homeguard.training.augment import Augmenter, AugmentOptions, simulate_rooms
+from homeguard.training.augment import Augmenter, AugmentOptions, mask_mel, simulate_rooms
 from homeguard.training.corpus import (
     USABLE_LICENCES,
     AudioCache,
@@ -34,6 +34,7 @@ from homeguard.training.corpus import (
 )
 from homeguard.training.sounds import RECIPES
 from homeguard.training.speech import Kind, SpeechCorpus, SpeechOptions, Utterance, open_speech
+from homeguard.training.vocabulary import Vocabulary
 
 _IGNORED = -100
 _LANGUAGE_DOUBT = 0.25  # share of prompts that name the wrong language, so that it stays a hint
@@ -65,6 +66,7 @@ class MixtureOptions:
     made_per_recipe: int = 40
     short_share: float = 0.35  # of the batches after phase 1
     ease: float = 0.5  # share of clear speech after phase 1
+    masked: float = 0.5  # share of the sounds whose mel is masked (SpecAugment)
     short_s: float = 2.56  # never 1.6 s, see homeguard.mel's callers: 80 encoder frames
     window_s: float = 5.0
     workers: int = 1
@@ -97,9 +99,15 @@ class Mixture(IterableDataset[Batch]):
     """Batches for ever; `step` counts them and may be set when training resumes."""
 
     def __init__(
-        self, options: MixtureOptions, batch_size: int, short_steps: int, seed: int
+        self,
+        options: MixtureOptions,
+        vocabulary: Vocabulary,
+        batch_size: int,
+        short_steps: int,
+        seed: int,
     ) -> None:
         self._options = options
+        self._vocabulary = vocabulary
         self._batch_size = batch_size
         self._short_steps = short_steps
         self._seed = seed
@@ -110,7 +118,7 @@ class Mixture(IterableDataset[Batch]):
     def __iter__(self) -> Iterator[Batch]:
         while True:
             rng = np.random.default_rng([self._seed, self.step])
-            yield collate(self._examples(rng), rng)
+            yield collate(self._examples(rng), rng, self._vocabulary, self._options.masked)
             self.step += 1
 
     def _examples(self, rng: np.random.Generator) -> list[Example]:
@@ -231,39 +239,50 @@ class SoundPart:
         return Example(heard, _CATEGORY_INDEX[category], text, language, (0, 0))
 
 
-def collate(examples: Sequence[Example], rng: np.random.Generator) -> Batch:
-    """The windows as tensors; the shapes are those of `Batch`."""
-    rows = [_decoder_row(example, rng) for example in examples]
-    places = max(len(inputs) for inputs, _, _ in rows)
-    letters = max(1, *(len(ids) for _, _, ids in rows))
-    end = tokens.symbol_id(tokens.END)
+def collate(
+    examples: Sequence[Example],
+    rng: np.random.Generator,
+    vocabulary: Vocabulary,
+    masked: float = 0.0,
+) -> Batch:
+    """The windows as tensors; the shapes are those of `Batch`.
+
+    A share `masked` of the windows without speech have stretches of their mel masked.
+    """
+    rows = [_decoder_row(example, rng, vocabulary) for example in examples]
+    places = max(len(inputs) for inputs, _ in rows)
+    letters = [tokens.text_ids(example.text or "") for example in examples]
+    mels = [
+        mask_mel(mel, rng) if not example.text and rng.random() < masked else mel
+        for example, mel in ((e, log_mel(e.samples)) for e in examples)
+    ]
     return Batch(
-        log_mel=torch.from_numpy(np.stack([log_mel(e.samples) for e in examples])),
-        inputs=_padded([inputs for inputs, _, _ in rows], places, end),
-        targets=_padded([targets for _, targets, _ in rows], places, _IGNORED),
+        log_mel=torch.from_numpy(np.stack(mels)),
+        inputs=_padded([inputs for inputs, _ in rows], places, vocabulary.symbol(tokens.END)),
+        targets=_padded([targets for _, targets in rows], places, _IGNORED),
         labels=torch.tensor([e.label for e in examples]),
-        letters=_padded([ids for _, _, ids in rows], letters, 0),
-        letter_counts=torch.tensor([len(ids) for _, _, ids in rows]),
+        letters=_padded(letters, max(1, *(len(ids) for ids in letters)), 0),
+        letter_counts=torch.tensor([len(ids) for ids in letters]),
         speech_frames=torch.tensor([e.span for e in examples]) // _FRAME_SAMPLES,
         text_start=_TEXT_START,
     )
 
 
 def _decoder_row(
-    example: Example, rng: np.random.Generator
-) -> tuple[list[int], list[int], list[int]]:
-    """Decoder inputs, targets and the letters of one window."""
+    example: Example, rng: np.random.Generator, vocabulary: Vocabulary
+) -> tuple[list[int], list[int]]:
+    """Decoder inputs and targets of one window."""
     named = example.language
     if rng.random() < _LANGUAGE_DOUBT:
         named = "en" if named == "ko" else "ko"
-    begin = [tokens.symbol_id(token) for token in tokens.prompt(named)]
+    begin = vocabulary.prompt(named)
     if example.text is None:
-        return begin, [_IGNORED] * len(begin), []
-    letters = tokens.text_ids(example.text)
-    spoken = tokens.LANGUAGE_TOKENS[example.language] if letters else tokens.NO_SPEECH
+        return begin, [_IGNORED] * len(begin)
+    written = vocabulary.ids(example.text)
+    spoken = tokens.LANGUAGE_TOKENS[example.language] if written else tokens.NO_SPEECH
     # The language and the task that follow the start are given, not guessed.
-    targets = [tokens.symbol_id(spoken), _IGNORED, _IGNORED, *letters]
-    return begin + letters, [*targets, tokens.symbol_id(tokens.END)], letters
+    targets = [vocabulary.symbol(spoken), _IGNORED, _IGNORED, *written]
+    return begin + written, [*targets, vocabulary.symbol(tokens.END)]
 
 
 def _padded(rows: Sequence[Sequence[int]], length: int, filler: int) -> Tensor:

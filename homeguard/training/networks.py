@@ -5,14 +5,16 @@ Input (batch, 1, 80, frames), frames free; output logits (batch, 19) in the orde
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from homeguard.labels import Category
+from homeguard.mel import band_edges_hz
 
-Architecture = Literal["s0", "compact"]
+Architecture = Literal["s0", "compact", "mobile"]
 
 
 class S0Cnn(nn.Module):
@@ -102,14 +104,113 @@ class CompactCnn(nn.Module):
         return self.classify(self.maps(log_mel))
 
 
-def network(architecture: Architecture) -> S0Cnn | CompactCnn:
+class Front(nn.Module):
+    """Whisper's 80 bands of scaled log power to 64 bands of log magnitude, YAMNet's input.
+
+    `bands` is the logarithm of how much of each of our bands is in each of theirs; it is fitted,
+    then trained.
+    """
+
+    BANDS = 64
+    FLOOR = 0.001  # YAMNet's own, added before its logarithm
+
+    def __init__(self) -> None:
+        super().__init__()
+        theirs_hz = 700.0 * (
+            torch.exp(torch.linspace(_htk_mel(125.0), _htk_mel(7500.0), self.BANDS + 2) / 1127.0)
+            - 1.0
+        )
+        ours_hz = torch.from_numpy(band_edges_hz().copy()).float()[1:-1]
+        rising = (ours_hz - theirs_hz[:-2, None]) / (theirs_hz[1:-1] - theirs_hz[:-2])[:, None]
+        falling = (theirs_hz[2:, None] - ours_hz) / (theirs_hz[2:] - theirs_hz[1:-1])[:, None]
+        near = torch.minimum(rising, falling).clamp(min=1e-3)
+        # Our bands hold mean power over 40 Hz bins, theirs the sum of magnitudes over 31.25 Hz.
+        width_hz = (theirs_hz[2:] - theirs_hz[:-2])[:, None]
+        share = near / near.sum(dim=1, keepdim=True) * 40.0**0.5 * width_hz / 62.5
+        self.bands = nn.Parameter(torch.log(share))
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """(batch, 1, 80, frames) to (batch, 1, 64, frames)."""
+        # Whisper's scale taken back: power = 10 ** (4 x - 4), magnitude its root.
+        magnitude = torch.pow(10.0, 2.0 * log_mel[:, 0].float() - 2.0)
+        mixed = torch.exp(self.bands) @ magnitude
+        return torch.log(mixed + self.FLOOR)[:, None]
+
+
+class MobileCnn(nn.Module):
+    """MobileNet v1 over a window, its convolutions those of YAMNet (Howard et al. 2017).
+
+    Batch norm is folded into the convolutions, as in YAMNet's file. Features are averaged over
+    bands and about a second (three places in time, YAMNet's frame), then mean and maximum over
+    time are classified. 3.2 M parameters.
+    """
+
+    FEATURES = 1024
+    # (channels given, stride) of the separable layers after the first convolution.
+    _LAYERS = (
+        *((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)),
+        *((512, 1), (512, 1), (512, 1), (512, 1), (512, 1), (1024, 2), (1024, 1)),
+    )
+
+    def __init__(self, dropout: float = 0.3) -> None:
+        super().__init__()
+        self.front = Front()
+        taken = 32
+        layers: list[nn.Module] = [nn.Sequential(_Same(1, taken, 2))]
+        for given, stride in self._LAYERS:
+            depthwise = _Same(taken, taken, stride, groups=taken)
+            layers.append(nn.Sequential(depthwise, nn.Conv2d(taken, given, 1)))
+            taken = given
+        self.convolutions = nn.ModuleList(layers)
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * self.FEATURES, len(Category)))
+
+    def maps(self, log_mel: Tensor) -> Tensor:
+        """Feature maps of the last convolution, (batch, 1024, 2, frames / 32 or so)."""
+        maps: Tensor = self.front(log_mel)
+        for layer in self.convolutions:
+            for convolution in layer:
+                maps = torch.relu(convolution(maps))
+        return maps
+
+    def classify(self, maps: Tensor) -> Tensor:
+        """Logits of feature maps."""
+        seconds = nn.functional.avg_pool1d(maps.mean(dim=2), 3, stride=1)
+        pooled = torch.cat([seconds.mean(dim=2), seconds.amax(dim=2)], dim=1)
+        logits: Tensor = self.head(pooled)
+        return logits
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Logits of log-mels."""
+        return self.classify(self.maps(log_mel))
+
+
+def network(architecture: Architecture) -> S0Cnn | CompactCnn | MobileCnn:
     """A fresh network by its name."""
-    return S0Cnn() if architecture == "s0" else CompactCnn()
+    if architecture == "s0":
+        return S0Cnn()
+    return CompactCnn() if architecture == "compact" else MobileCnn()
 
 
 def parameters(model: nn.Module) -> int:
     """Number of trainable parameters."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+class _Same(nn.Conv2d):
+    """3x3 with TensorFlow's padding: at stride 2 one row and column after the end, none before."""
+
+    def __init__(self, taken: int, given: int, stride: int, groups: int = 1) -> None:
+        super().__init__(taken, given, 3, stride=stride, groups=groups)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Convolve."""
+        around = (0, 1, 0, 1) if self.stride[0] == 2 else (1, 1, 1, 1)  # noqa: PLR2004
+        padded: Tensor = super().forward(nn.functional.pad(maps, around))
+        return padded
+
+
+def _htk_mel(hz: float) -> float:
+    return 1127.0 * math.log1p(hz / 700.0)
 
 
 def _block(taken: int, given: int, stride: int) -> nn.Sequential:

@@ -17,11 +17,11 @@ import numpy as np
 
 from homeguard.mel import SAMPLE_RATE, Float32, log_mel
 from homeguard.text import cer, to_jamo
-from homeguard.training import tokens
 from homeguard.training.augment import pad
 from homeguard.training.corpus import AudioCache, Clip, Split
 from homeguard.training.sentences import LANGUAGES, sentences
 from homeguard.training.speech import Kind, SpeechCorpus
+from homeguard.training.vocabulary import read
 
 WINDOW_S = 5.0
 _NEAR = 0.25  # jamo errors per jamo of a distress phrase up to which a text still holds it
@@ -62,6 +62,7 @@ class Transcriber:
         self._model = ctranslate2.models.Whisper(
             str(model_dir), device="cpu", compute_type="int8", intra_threads=1
         )
+        self._vocabulary = read(model_dir)
         self._settings = settings or DecodeSettings()
 
     def encode(self, samples: Float32) -> ctranslate2.StorageView:
@@ -74,7 +75,7 @@ class Transcriber:
         """What is said in up to 5 s of sound."""
         result = self._model.generate(
             self.encode(samples),
-            [tokens.prompt(language)],
+            [self._vocabulary.prompt(language)],
             beam_size=self._settings.beam_size,
             max_length=self._settings.max_tokens,
             repetition_penalty=self._settings.repetition_penalty,
@@ -82,7 +83,7 @@ class Transcriber:
             return_no_speech_prob=True,
         )[0]
         return Heard(
-            text=tokens.text_of(result.sequences_ids[0]),
+            text=self._vocabulary.text(result.sequences_ids[0]),
             mean_log_prob=float(result.scores[0]),
             no_speech_probability=float(result.no_speech_prob),
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,23 +27,14 @@ class Yamnet:
     """YAMNet by LiteRT on one thread; not to be shared between threads."""
 
     def __init__(self, model: Path) -> None:
-        from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415  (extra `train`)
-
-        if not model.is_file():
-            raise TeacherError(f"{model} is missing: give the path of yamnet.tflite, or no teacher")
-        with warnings.catch_warnings():
-            # The embedding is no output of the file, so its tensors have to be kept.
-            warnings.simplefilter("ignore", UserWarning)
-            self._interpreter = Interpreter(
-                str(model), num_threads=1, experimental_preserve_all_tensors=True
-            )
-        self._interpreter.allocate_tensors()
+        self._interpreter = interpreter(model)
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._scores = self._interpreter.get_output_details()[0]["index"]
         self._embedding = next(
             tensor["index"]
             for tensor in self._interpreter.get_tensor_details()
             if "global_average_pooling2d/Mean" in tensor["name"]
+            and tuple(tensor["shape"]) == (1, EMBEDDING_SIZE)  # not the indices of that mean
         )
 
     def hear(self, samples: Float32, hop: int = SAMPLE_RATE) -> tuple[Float32, Float32]:
@@ -68,3 +60,17 @@ def clip_features(scores: Float32) -> Float32:
     """One row for a recording: mean and max over frames of the log scores (k, 521); (1042,)."""
     log_scores = np.log(scores + 1e-4)
     return np.concatenate([log_scores.mean(axis=0), log_scores.max(axis=0)], dtype=np.float32)
+
+
+def interpreter(model: Path) -> Any:  # noqa: ANN401  (LiteRT ships no types)
+    """LiteRT's interpreter of a file on one thread, all its tensors kept. Raises TeacherError."""
+    from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415  (extra `train`)
+
+    if not model.is_file():
+        raise TeacherError(f"{model} is missing: give the path of yamnet.tflite, or none")
+    with warnings.catch_warnings():
+        # The embedding is no output of the file, so its tensors have to be kept.
+        warnings.simplefilter("ignore", UserWarning)
+        made = Interpreter(str(model), num_threads=1, experimental_preserve_all_tensors=True)
+    made.allocate_tensors()
+    return made

@@ -55,18 +55,22 @@ def prompt(language: str) -> list[str]:
     return [START, LANGUAGE_TOKENS[language], TRANSCRIBE, NO_TIMESTAMPS]
 
 
-def write_tokenizer(folder: Path) -> None:
-    """Write tokenizer.json, tokenizer_config.json for transformers and faster-whisper."""
+def tokenizer() -> Tokenizer:
+    """The letters and specials as a tokenizer that faster-whisper reads as well."""
     # A space before a mark is eaten, so that faster-whisper, which looks for tokens of " -" and the
     # like in order to suppress them, does not find the space itself.
     strange = Regex(r" ?[^ a-z\u1100-\u1112\u1161-\u1175\u11a8-\u11c2]")
-    tokenizer = Tokenizer(models.BPE(vocab=dict(_ID), merges=[], unk_token=UNKNOWN))
-    tokenizer.normalizer = normalizers.Sequence(
+    made = Tokenizer(models.BPE(vocab=dict(_ID), merges=[], unk_token=UNKNOWN))
+    made.normalizer = normalizers.Sequence(
         [normalizers.Lowercase(), normalizers.NFD(), normalizers.Replace(strange, UNKNOWN)]
     )
-    tokenizer.decoder = decoders.Fuse()
-    tokenizer.add_special_tokens(list(SPECIALS))
-    tokenizer.save(str(folder / "tokenizer.json"))
+    made.decoder = decoders.Fuse()
+    made.add_special_tokens(list(SPECIALS))
+    return made
+
+
+def write_tokenizer_config(folder: Path) -> None:
+    """Write tokenizer_config.json, what transformers wants beside a tokenizer.json."""
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": START,

@@ -6,6 +6,8 @@ The order of a release: cnn, joint, `homeguard export joint`, text, `homeguard e
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -25,9 +27,20 @@ Cache = Annotated[Path, typer.Option("--cache", help="Decoded audio, pools, spee
 Teacher = Annotated[
     Path | None, typer.Option("--teacher", help="yamnet.tflite, to learn from as well.")
 ]
+Yamnet = Annotated[
+    Path | None, typer.Option("--yamnet", help="yamnet.tflite, whose weights `mobile` starts from.")
+]
 Free = Annotated[bool, typer.Option("--free", help="Learn from free licences and synthesis alone.")]
 Seed = Annotated[int, typer.Option("--seed")]
 CACHE = Path("lab/cache")
+
+
+class Network(StrEnum):
+    """Architectures of the CNN, see `homeguard.training.networks`."""
+
+    MOBILE = "mobile"
+    COMPACT = "compact"
+    S0 = "s0"
 
 
 @app.command()
@@ -36,13 +49,14 @@ def cnn(
     out: Out,
     *,
     cache: Cache = CACHE,
+    yamnet: Yamnet = None,
     teacher: Teacher = None,
     free: Free = False,
-    architecture: Annotated[str, typer.Option(help="compact, or s0: the source's table.")] = (
-        "compact"
-    ),
-    windows: Annotated[int, typer.Option(help="Windows in the pool.")] = 24_000,
-    epochs: int = 16,
+    architecture: Annotated[
+        Network, typer.Option(help="mobile ships; compact is smaller; s0: the source's table.")
+    ] = Network.MOBILE,
+    windows: Annotated[int, typer.Option(help="Windows in the pool.")] = 16_000,
+    epochs: int = 6,
     seed: Seed = 1,
 ) -> None:
     """Train the CNN, export it to ONNX and calibrate it on val."""
@@ -50,19 +64,20 @@ def cnn(
     from homeguard.training.pool import PoolOptions
     from homeguard.training.sound_models import CnnModel
 
-    if architecture not in {"compact", "s0"}:
-        raise typer.BadParameter(architecture, param_hint="--architecture")
     result = train_cnn(
         CnnOptions(
             manifest=data,
             out=out,
             cache=cache,
             teacher=teacher,
-            architecture="s0" if architecture == "s0" else "compact",
+            yamnet=yamnet,
+            architecture=architecture.value,
             licences=_licences(free=free),
             epochs=epochs,
             seed=seed,
-            pool=PoolOptions(windows=windows, seed=seed),
+            pool=PoolOptions(
+                windows=windows, seed=seed, emergency_share=0.38, synthetic_normal=0.2
+            ),
         )
     )
     Console().print(result)
@@ -81,34 +96,39 @@ def joint(
     free: Free = False,
     freeze_encoder: Annotated[bool, typer.Option(help="Fit decoder and head only.")] = False,
     label_share: Annotated[float, typer.Option(help="Of the loss; the text has the rest.")] = 0.3,
-    steps: int = 5_500,
-    short_steps: Annotated[int, typer.Option(help="Of them on short speech alone, first.")] = 2_200,
-    batch_size: int = 24,
+    steps: Annotated[int | None, typer.Option(help="Otherwise as the recipe of BASE says.")] = None,
+    short_steps: Annotated[
+        int | None, typer.Option(help="Of them on short speech alone, first.")
+    ] = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
     precision: Annotated[str, typer.Option(help="As Lightning names it.")] = "bf16-mixed",
     devices: Annotated[int, typer.Option(help="More than one: DDP.")] = 1,
     workers: int = 1,
     seed: Seed = 1,
 ) -> None:
     """Train Whisper's text and the categories jointly; resumes where OUT has a checkpoint."""
-    from homeguard.training.joint import JointOptions, train
+    from homeguard.training.joint import recipe, train
     from homeguard.training.mixture import MixtureOptions
 
-    checkpoint = train(
-        JointOptions(
-            data=MixtureOptions(cache_dir=cache, manifest=data, licences=_licences(free=free)),
-            out_dir=out,
-            base=base,
-            steps=steps,
-            short_steps=short_steps,
-            batch_size=batch_size,
-            label_share=label_share,
-            freeze_encoder=freeze_encoder,
-            precision=precision,
-            devices=devices,
-            workers=workers,
-            seed=seed,
-        )
+    mixture = MixtureOptions(cache_dir=cache, manifest=data, licences=_licences(free=free))
+    asked = {
+        "steps": steps,
+        "short_steps": short_steps,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+    }
+    options = replace(
+        recipe(base, mixture, out),
+        label_share=label_share,
+        freeze_encoder=freeze_encoder,
+        precision=precision,
+        devices=devices,
+        workers=workers,
+        seed=seed,
+        **{name: value for name, value in asked.items() if value is not None},
     )
+    checkpoint = train(options)
     Console().print(f"trained: {checkpoint}")
 
 

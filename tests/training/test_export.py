@@ -88,18 +88,20 @@ class TestExport:
         from homeguard.training.joint import SMALL, JointModel, base_model  # noqa: PLC0415
 
         torch.manual_seed(0)
-        model = JointModel(base_model(SMALL)).eval()
+        whisper, vocabulary = base_model(SMALL)
+        model = JointModel(whisper).eval()
         out = tmp_path_factory.mktemp("export")
-        export_joint(model, out)
+        export_joint(model, vocabulary, out)
         return model, out
 
     def test_what_was_exported_equals_torch(self, exported) -> None:
         from homeguard.training.export import compare  # noqa: PLC0415
+        from homeguard.training.vocabulary import letters  # noqa: PLC0415
 
         model, out = exported
         rng = np.random.default_rng(0)
         noise = rng.standard_normal(80_000).astype(np.float32) * 0.1
-        parity = compare(model, out, [(noise, "ko"), (noise * 0.01, "en")])
+        parity = compare(model, letters(), out, [(noise, "ko"), (noise * 0.01, "en")])
         assert parity.encoding_cosine_min > 0.99
         assert parity.logit_error_mean < 0.05
         assert parity.same_category == 1.0

@@ -28,6 +28,7 @@ from homeguard.training.joint import (  # noqa: E402
 from homeguard.training.mixture import Batch, Example, MixtureOptions, collate  # noqa: E402
 from homeguard.training.sentences import WORD_LISTS  # noqa: E402
 from homeguard.training.speech import SpeechOptions  # noqa: E402
+from homeguard.training.vocabulary import letters  # noqa: E402
 
 pytestmark = [
     pytest.mark.lab,
@@ -43,16 +44,16 @@ def example(text: str | None, label: int = 14, language: str = "ko") -> Example:
 
 
 def batch_of(*examples: Example) -> Batch:
-    return collate(examples, np.random.default_rng(3))
+    return collate(examples, np.random.default_rng(3), letters())
 
 
 def test_speech_is_to_be_written_letter_by_letter() -> None:
     batch = batch_of(example("불이야"))
-    letters = tokens.text_ids("불이야")
-    assert batch.targets[0, 3:].tolist() == [*letters, tokens.symbol_id(tokens.END)]
-    assert batch.inputs[0, 4:].tolist() == letters
+    written = tokens.text_ids("불이야")
+    assert batch.targets[0, 3:].tolist() == [*written, tokens.symbol_id(tokens.END)]
+    assert batch.inputs[0, 4:].tolist() == written
     assert batch.targets[0, 0] == tokens.symbol_id("<|ko|>")
-    assert batch.letter_counts.tolist() == [len(letters)]
+    assert batch.letter_counts.tolist() == [len(written)]
     assert batch.speech_frames.tolist() == [[5, 25]]
 
 
@@ -68,10 +69,12 @@ def test_an_unknown_transcript_teaches_no_text() -> None:
     assert batch.letter_counts.tolist()[0] == 0
 
 
-def test_tokens_and_text_are_inverse() -> None:
+def test_letters_and_text_are_inverse() -> None:
     text = "숨을 못 쉬겠어요 help"
-    assert tokens.text_of(tokens.text_ids(text)) == text
-    assert tokens.text_of([tokens.symbol_id(tokens.END)]) == ""
+    known = letters()
+    assert known.ids(text) == tokens.text_ids(text)
+    assert known.text(known.ids(text)) == text
+    assert known.text([known.symbol(tokens.END)]) == ""
 
 
 def test_the_guide_rewards_the_diagonal() -> None:
@@ -102,7 +105,7 @@ def test_an_even_guess_costs_the_logarithm_of_the_categories() -> None:
 
 
 def test_short_windows_are_encoded_like_the_beginning_of_long_ones() -> None:
-    model = JointModel(base_model(SMALL)).eval()
+    model = JointModel(base_model(SMALL)[0]).eval()
     mel = torch.randn(1, 80, 256)
     with torch.inference_mode():
         assert model.encode(mel).shape == (1, 128, 192)
