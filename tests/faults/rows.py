@@ -1,0 +1,8 @@
+"""All rows of the fault table, in the order of printing. A new group of rows is added here."""
+
+from __future__ import annotations
+
+from tests.faults import broker
+from tests.faults.table import Row
+
+ROWS: tuple[Row, ...] = (*broker.ROWS,)
