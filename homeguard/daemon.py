@@ -158,7 +158,7 @@ class Daemon:
         self._clips.prune(self._tracker.running_ids())
         try:
             self._outbox.forget(self._now() - timedelta(days=self._config.alerts.keep_days))
-            self._outbox.forget_replies(self._now() - 2 * ANSWERABLE)
+            self._outbox.answers.forget(self._now() - 2 * ANSWERABLE)
         except sqlite3.Error as exc:
             _log.warning("old incidents could not be deleted: %s", exc)
 
@@ -218,7 +218,7 @@ class Daemon:
 
     def _end_what_a_restart_left(self) -> None:
         """Incidents that ran when we stopped have nobody to end them: they end now."""
-        for incident in self._outbox.running():
+        for incident in self._outbox.history.running():
             now = self._now()
             after = replace(incident, state=IncidentState.ENDED, ended_at=now, updated_at=now)
             self._dispatcher.submit(Alert(Change.END, incident, after))

@@ -51,7 +51,7 @@ class Supervisor:
         self._ping = Ping(config.health.ping_url) if config.health.ping_url else None
         self._monotonic = monotonic
         self._voters = VoterHealth()
-        left = [f for f in outbox.open_faults() if f.cause is not FaultCause.MUTED]
+        left = [f for f in outbox.history.open_faults() if f.cause is not FaultCause.MUTED]
         self._watch = FaultWatch(left)
         self._refused: deque[FaultAlert] = deque()
         self._decided_s: float | None = None
@@ -107,7 +107,7 @@ class Supervisor:
         if self._mute.expire(self._dispatcher.submit):
             self._tell_mute()
         if not self._mute.on:
-            for incident in self._outbox.held():
+            for incident in self._outbox.history.held():
                 self._dispatcher.submit(Alert(Change.UPDATE, incident, incident))
 
     def _tell_mute(self) -> None:
@@ -119,7 +119,7 @@ class Supervisor:
         times = self._config.alerts.escalation
         ended = self._now() - timedelta(seconds=max(times.repeat_for_s, times.all_after_s))
         oldest = ended - timedelta(seconds=self._config.alerts.give_up_after_s)
-        for before in self._outbox.unanswered(oldest, ended):
+        for before in self._outbox.history.unanswered(oldest, ended):
             now = self._now()
             after = replace(before, unanswered_at=now, updated_at=now)
             self._dispatcher.submit(Alert(Change.UPDATE, before, after))

@@ -149,7 +149,7 @@ def test_nobody_acknowledged_so_it_is_marked_unanswered_once(scene: Scene) -> No
     scene.run(30)
     scene.clock.step(3600)
     scene.run(60)
-    incident = scene.outbox.incident(an_incident().id)
+    incident = scene.outbox.history.incident(an_incident().id)
     assert incident is not None
     assert incident.unanswered_at is not None
     marked = [a for a in scene.sent(0) if isinstance(a, Alert) and a.after.unanswered_at]
@@ -161,7 +161,7 @@ def test_an_acknowledged_one_is_not_unanswered(scene: Scene) -> None:
     scene.dispatcher.acknowledge(an_incident().id, "Kim")
     scene.clock.step(3700)
     scene.run(20)
-    incident = scene.outbox.incident(an_incident().id)
+    incident = scene.outbox.history.incident(an_incident().id)
     assert incident is not None
     assert incident.unanswered_at is None
 

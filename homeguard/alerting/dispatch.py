@@ -87,7 +87,7 @@ class Desk:
         What a mute held back is told as new with the first alert after it, if it still runs.
         """
         if isinstance(alert, Alert):
-            held = alert.change is not Change.NEW and self._outbox.is_held(alert.after.id)
+            held = alert.change is not Change.NEW and self._outbox.history.is_held(alert.after.id)
             if held and not _is_open(alert.after):
                 return self._outbox.record(alert, ())
             if self._holds(alert.after) and (held or alert.change is Change.NEW):
@@ -108,7 +108,7 @@ class Desk:
 
         A second acknowledgement changes nothing. Raises HomeGuardError for an unknown incident.
         """
-        before = self._outbox.incident(incident_id)
+        before = self._outbox.history.incident(incident_id)
         if before is None:
             message = f"no incident {incident_id!r}: `homeguard incidents list` shows them"
             raise HomeGuardError(message)
@@ -325,6 +325,8 @@ class Dispatcher:
                     exc,
                 )
                 failing, pause_s = True, _LOOK_S
+                if isinstance(exc, sqlite3.Error) and self._outbox.mend(exc):
+                    pause_s = 0.0
             if last:
                 return
             wake.wait(pause_s)

@@ -221,7 +221,7 @@ def test_from_the_outbox_to_both_contacts(
         courier.deliver_due()
         clock.step(6)
     assert [message.to for message in gateway.messages] == [LEE.phone]
-    record = outbox.show(an_incident().id)
+    record = outbox.history.show(an_incident().id)
     assert record is not None
     calls = [row for row in record.deliveries if row.kind == "first"]
     assert [(row.state, row.code) for row in calls] == [
