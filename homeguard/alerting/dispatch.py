@@ -16,7 +16,7 @@ from random import SystemRandom
 
 from homeguard.alerting.escalation import Planner
 from homeguard.alerting.outbox import Clock, Outbox
-from homeguard.alerting.records import Parcel
+from homeguard.alerting.records import GIVEN_UP, Parcel
 from homeguard.config import AlertsConfig
 from homeguard.domain import (
     Alert,
@@ -117,6 +117,15 @@ class Desk:
         return Acknowledgement(self.submit(_acknowledged(before, by, self._now)), by)
 
 
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A channel whose last message failed for now, since a monotonic time."""
+
+    channel: str
+    since_s: float
+    detail: str
+
+
 class Courier:
     """Delivers what is due on one channel; its thread alone calls it."""
 
@@ -133,7 +142,7 @@ class Courier:
         self._config = config
         self._now = now
         self._monotonic = monotonic
-        self._broken = False
+        self.broken: Broken | None = None
         self._unmarked: list[Callable[[], None]] = []  # sent, but the disk refused to note it
 
     def deliver_due(self, until_s: float = float("inf")) -> float:
@@ -174,17 +183,19 @@ class Courier:
             _log.warning("%s: %s gets no message: %s", self.channel.name, _who(parcel), error)
             return
         _log.log(
-            logging.DEBUG if self._broken else logging.WARNING,
+            logging.DEBUG if self.broken else logging.WARNING,
             "%s: %s; trying again (attempt %d)",
             self.channel.name,
             error,
             parcel.attempts,
         )
-        self._broken = True
+        if error.code != "hour":  # a cap is a matter of the number, not of the channel
+            since_s = self.broken.since_s if self.broken else self._monotonic()
+            self.broken = Broken(self.channel.name, since_s, str(error))
         age = self._now() - parcel.due_at
         if age > timedelta(seconds=self._config.give_up_after_s):
             reason = f"given up after {age.total_seconds() / 3600:.1f} h: {error}"
-            self._mark(lambda: self._outbox.failed(parcel.id, reason, error.code))
+            self._mark(lambda: self._outbox.failed(parcel.id, reason, GIVEN_UP))
             _log.error("%s: %s: %s", self.channel.name, _who(parcel), reason)
             return
         pause_s = max(backoff_s(parcel.attempts), error.retry_after_s or 0.0)
@@ -235,9 +246,9 @@ class Courier:
             self._unmarked.pop(0)
 
     def _works(self) -> None:
-        if self._broken:
+        if self.broken:
             _log.info("%s: works again", self.channel.name)
-        self._broken = False
+        self.broken = None
 
 
 class Dispatcher:
@@ -287,6 +298,10 @@ class Dispatcher:
             if thread.is_alive():
                 _log.warning("%s has not ended in time; its messages stay stored", thread.name)
         self._threads.clear()
+
+    def broken(self) -> list[Broken]:
+        """The channels whose last message failed for now."""
+        return [broken for courier in self._couriers if (broken := courier.broken) is not None]
 
     def submit(self, alert: AnyAlert) -> AnyAlert:
         """Store an alert and its deliveries, then wake the channels. Raises sqlite3.Error."""

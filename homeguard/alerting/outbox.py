@@ -12,14 +12,14 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from homeguard.alerting.answers import Answers
 from homeguard.alerting.database import Database
 from homeguard.alerting.escalation import Delivery
 from homeguard.alerting.history import History
-from homeguard.alerting.records import Parcel, parcel, to_json, utc
+from homeguard.alerting.records import GIVEN_UP, Parcel, Refusal, parcel, to_json, utc
 from homeguard.alerting.rows import (
     cancel,
     cancel_repeats,
@@ -59,6 +59,7 @@ class Outbox:
     """
 
     def __init__(self, directory: Path, now: Clock, *, exclusive: bool = True) -> None:
+        self.directory = directory
         self._database = Database(directory, exclusive=exclusive)
         self._now = now
         self.history = History(self._database)
@@ -245,6 +246,21 @@ class Outbox:
             since.timestamp(),
         )
         return tuple(row["incident_id"] for row in rows)
+
+    def refusals(self, since: datetime) -> list[Refusal]:
+        """The contacts whose last message since then was refused, or waits for its cap."""
+        rows = self._database.rows(
+            "SELECT name, state, code, error, max(sent_at) AS at FROM deliveries"
+            " WHERE address IS NOT NULL AND sent_at >= ? AND state != 'claimed'"
+            " GROUP BY channel, address",
+            since.timestamp(),
+        )
+        return [
+            Refusal(row["name"], row["code"], row["error"], datetime.fromtimestamp(row["at"], UTC))
+            for row in rows
+            if row["code"] == "hour"
+            or (row["state"] == "failed" and row["code"] not in {None, GIVEN_UP})
+        ]
 
     def _record(self, alert: AnyAlert, deliveries: Sequence[Delivery], *, held: bool) -> AnyAlert:
         now = self._epoch()

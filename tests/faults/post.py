@@ -18,6 +18,7 @@ from homeguard.alerting.dispatch import Courier, Desk
 from homeguard.alerting.escalation import Planner
 from homeguard.alerting.mqtt_link import MqttLink
 from homeguard.alerting.outbox import Outbox
+from homeguard.alerting.telling import Telling
 from homeguard.config import Config, Secrets
 from homeguard.demo.gateway import Gateway
 from homeguard.domain import DeliveryState
@@ -64,6 +65,11 @@ class Post:
     couriers: dict[str, Courier]
     link: MqttLink | None
     clock: SteppedClock
+    telling: Telling
+
+    def troubles(self) -> list[str]:
+        """What the daemon would tell of the way to people: cause and subject."""
+        return [f"{t.cause} {t.subject}".rstrip() for t in self.telling.troubles()]
 
     def deliver(self) -> None:
         """What is due now, on every channel."""
@@ -79,12 +85,12 @@ class Post:
 
     def states(self, incident_id: str) -> Counter[str]:
         """How many of an incident's messages are in which state."""
-        record = self.outbox.show(incident_id)
+        record = self.outbox.history.show(incident_id)
         return Counter(d.state.value for d in record.deliveries) if record else Counter()
 
     def codes(self, incident_id: str) -> dict[str, str | None]:
         """Of an incident's failed messages: to whom, and the carrier's code."""
-        record = self.outbox.show(incident_id)
+        record = self.outbox.history.show(incident_id)
         failed = [d for d in record.deliveries if d.state is DeliveryState.FAILED] if record else []
         return {d.recipient.name if d.recipient else d.channel: d.code for d in failed}
 
@@ -98,14 +104,23 @@ def opened(
     outbox = Outbox(config.node.state_dir, clock)
     link = make_link(config, held)
     channels = make_channels(config, held, link, outbox, clock)
-    couriers = {c.name: Courier(c, outbox, config.alerts, clock) for c in channels}
+    couriers = {
+        c.name: Courier(c, outbox, config.alerts, clock, clock.since_boot) for c in channels
+    }
     desk = Desk(outbox, Planner.of(config), clock, lambda: muted)
     with ExitStack() as stack:
         stack.callback(outbox.close)
         if link is not None:
             link.start()
             stack.callback(link.stop)
-        yield Post(outbox, desk, couriers, link, clock)
+        telling = Telling(
+            outbox,
+            lambda: [c.broken for c in couriers.values() if c.broken],
+            clock,
+            link=link,
+            monotonic=clock.since_boot,
+        )
+        yield Post(outbox, desk, couriers, link, clock, telling)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults import broker
+from tests.faults import broker, sms
 from tests.faults.table import Row
 
-ROWS: tuple[Row, ...] = (*broker.ROWS,)
+ROWS: tuple[Row, ...] = (*broker.ROWS, *sms.ROWS)
