@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import SystemRandom
 
 from homeguard.alerting.escalation import Planner
@@ -25,7 +25,6 @@ from homeguard.domain import (
     Change,
     DeliveryError,
     DeliveryState,
-    FaultAlert,
     HomeGuardError,
     Incident,
     IncidentState,
@@ -94,9 +93,32 @@ class Desk:
                 return self._outbox.record(alert, (), held=True)
             if held:
                 alert = Alert(Change.NEW, None, alert.after)
-        known = self._outbox.expecting if isinstance(alert, FaultAlert) else self._outbox.told
-        told = known(alert.after.id)
+        if isinstance(alert, Alert):
+            return self._submit_incident(alert)
+        told = self._outbox.expecting(alert.after.id)
         return self._outbox.record(alert, self._planner.plan(alert, self._now(), told))
+
+    def _submit_incident(self, alert: Alert) -> Alert:
+        """Plan the calls; one like another that people were just called for follows that one."""
+        now, after = self._now(), alert.after
+        follows = None
+        if alert.change is Change.NEW and after.state is not IncidentState.TEST:
+            follows = self._lead(after, now)
+        told = self._outbox.told(after.id)
+        stored = self._outbox.record(alert, self._planner.plan(alert, now, told, follows))
+        if _is_renamed(alert) and _is_open(stored.after) and self._outbox.history.follows(after.id):
+            # What it is now, or where, nobody has been called for.
+            news = Alert(Change.NEW, None, stored.after)
+            calls = self._planner.plan(news, now, follows=self._lead(after, now))
+            self._outbox.record(news, [d for d in calls if d.recipient is not None])
+        return stored
+
+    def _lead(self, incident: Incident, now: datetime) -> datetime | None:
+        window = timedelta(seconds=self._planner.escalation.repeat_every_s)
+        lead = self._outbox.history.lead(incident, now - window, now + window)
+        if lead is not None:
+            _log.info("incident %s follows another of its kind: no call of its own", incident.id)
+        return lead
 
     def _holds(self, incident: Incident) -> bool:
         """Whether a mute keeps this one back: all but what is critical, and tests."""
@@ -379,6 +401,11 @@ def _acknowledged(before: Incident, by: str, now: Clock) -> Alert:
     state = before.state if ended else IncidentState.ACKNOWLEDGED
     after = replace(before, state=state, acknowledged_by=by, updated_at=now())
     return Alert(Change.UPDATE, before, after)
+
+
+def _is_renamed(alert: Alert) -> bool:
+    before, after = alert.before, alert.after
+    return before is not None and (before.category, before.room) != (after.category, after.room)
 
 
 def _is_open(incident: Incident) -> bool:

@@ -75,6 +75,36 @@ class History:
             )
         )
 
+    def lead(self, incident: Incident, after: datetime, before: datetime) -> datetime | None:
+        """When the last incident of the same category and room was raised that people know of.
+
+        Looked for in that time; one that only follows another is none.
+        """
+        rows = self._database.rows(
+            "SELECT i.raised_at FROM incidents i WHERE i.category = ? AND i.room = ? AND i.id != ?"
+            " AND i.raised_at > ? AND i.raised_at <= ? AND i.state NOT IN ('test', 'fault')"
+            " AND EXISTS (SELECT 1 FROM deliveries d WHERE d.incident_id = i.id"
+            " AND d.kind = 'first' AND d.state IN ('pending', 'claimed', 'accepted', 'delivered'))"
+            " ORDER BY i.raised_at DESC LIMIT 1",
+            incident.category,
+            incident.room,
+            incident.id,
+            after.timestamp(),
+            before.timestamp(),
+        )
+        return utc(rows[0]["raised_at"]) if rows else None
+
+    def follows(self, incident_id: str) -> bool:
+        """Whether an incident was told as one that follows another: nobody was called for it."""
+        return not self._database.rows(
+            "SELECT 1 FROM deliveries WHERE incident_id = ? AND kind = 'first' LIMIT 1", incident_id
+        ) and bool(
+            self._database.rows(
+                "SELECT 1 FROM deliveries WHERE incident_id = ? AND kind = 'repeat' LIMIT 1",
+                incident_id,
+            )
+        )
+
     def unanswered(self, raised_after: datetime, raised_before: datetime) -> list[Incident]:
         """Incidents raised in that time that nobody acknowledged and nobody has marked so."""
         rows = self._database.rows(

@@ -19,7 +19,7 @@ from homeguard.alerting.answers import Answers
 from homeguard.alerting.database import Database
 from homeguard.alerting.escalation import Delivery
 from homeguard.alerting.history import History
-from homeguard.alerting.records import GIVEN_UP, Parcel, Refusal, parcel, to_json, utc
+from homeguard.alerting.records import GIVEN_UP, Parcel, Refusal, Sent, parcel, to_json, utc
 from homeguard.alerting.rows import (
     cancel,
     cancel_repeats,
@@ -235,17 +235,18 @@ class Outbox:
         )
         return frozenset(row["address"] for row in rows)
 
-    def sent_to(self, channel: str, address: str, since: datetime) -> tuple[str, ...]:
-        """The incident of each message that was sent to an address since then."""
+    def sent_to(self, channel: str, address: str, since: datetime) -> tuple[Sent, ...]:
+        """The messages that were sent to an address since then."""
         rows = self._database.rows(
-            "SELECT incident_id FROM deliveries WHERE channel = ? AND address = ?"
-            " AND sent_at >= ? AND (state IN ('accepted', 'delivered')"
-            " OR (state = 'failed' AND reference IS NOT NULL)) ORDER BY id",
+            "SELECT d.incident_id, i.category, i.room FROM deliveries d"
+            " JOIN incidents i ON i.id = d.incident_id WHERE d.channel = ? AND d.address = ?"
+            " AND d.sent_at >= ? AND (d.state IN ('accepted', 'delivered')"
+            " OR (d.state = 'failed' AND d.reference IS NOT NULL)) ORDER BY d.id",
             channel,
             address,
             since.timestamp(),
         )
-        return tuple(row["incident_id"] for row in rows)
+        return tuple(Sent(row["incident_id"], (row["category"], row["room"])) for row in rows)
 
     def refusals(self, since: datetime) -> list[Refusal]:
         """The contacts whose last message since then was refused, or waits for its cap."""

@@ -41,6 +41,14 @@ class Parcel:
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """A message that was sent: of which incident, which is of which category where."""
+
+    incident_id: str
+    what: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """A contact whose last message was refused for good, or put off by a cap."""
 

@@ -14,6 +14,7 @@ from homeguard.alerting.dispatch import Courier, Desk
 from homeguard.alerting.escalation import Planner
 from homeguard.alerting.message import Texter, segments
 from homeguard.alerting.outbox import Outbox
+from homeguard.alerting.records import Sent
 from homeguard.alerting.schema import EventWriter
 from homeguard.alerting.sms import SmsChannel
 from homeguard.config import AlertsConfig, EscalationConfig
@@ -73,11 +74,12 @@ class Scene:
 
 
 def test_faults_take_half_of_an_hour_at_most(gateway: Gateway) -> None:
-    earlier = ["old"] * 4
+    said = Sent("old", ("fire", "den"))
+    earlier = [said] * 4
     texter, clock = Texter(a_config()), SteppedClock()
     channel = SmsChannel(sms_config(gateway), TOKEN, texter, lambda *_: earlier, clock)
     channel.send(a_fault(), KOREAN)
-    earlier.append("old")
+    earlier.append(said)
     with pytest.raises(DeliveryError, match="an hour"):
         channel.send(a_fault(), KOREAN)
     assert [message.body for message in gateway.messages] == [text(a_fault())]

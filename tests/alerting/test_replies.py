@@ -38,7 +38,8 @@ class Scene:
         self.replies = Replies(channel.replies, self.outbox, self.desk.acknowledge, self.clock)
         for identity in ("one", "two"):
             at = self.clock()
-            self.desk.submit(new(an_incident(identity, raised_at=at, updated_at=at)))
+            times = {"raised_at": at, "updated_at": at}
+            self.desk.submit(new(an_incident(identity, room=identity, **times)))
             self.courier.deliver_due()
             self.clock.step(1)
 

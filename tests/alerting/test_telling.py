@@ -45,7 +45,7 @@ class Scene:
 
     def send(self, name: str, *outcomes: Exception | Receipt) -> None:
         self.sms.outcomes = list(outcomes)
-        self.desk.submit(new(an_incident(name)))
+        self.desk.submit(new(an_incident(name, room=name)))
         self.courier.deliver_due()
 
     @property
