@@ -30,12 +30,14 @@ from homeguard.config import Config, RoomConfig, Secrets
 from homeguard.domain import (
     Alert,
     Change,
+    HomeGuardError,
     IncidentState,
     ModelError,
 )
 from homeguard.listening import Listener
 from homeguard.notify import Notifier
 from homeguard.pipeline import At, Heard, Home, Room, stream_clock
+from homeguard.reload import Reload
 from homeguard.supervision import Supervisor
 from homeguard.voting.load import Voting, load_panel
 from homeguard.voting.registry import Registry
@@ -53,19 +55,47 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def run(
-    config: Config, secrets: Secrets | None = None, stop: threading.Event | None = None
-) -> None:
-    """Listen until SIGTERM or SIGINT, or until `stop` is set; a recording's end stops nothing.
+def run(config: Config, secrets: Secrets, reread: Callable[[], Config]) -> None:
+    """Listen until SIGTERM or SIGINT; a recording's end stops nothing.
 
+    SIGHUP asks `reread` for another configuration and goes on with it; with the old one where it
+    raises HomeGuardError, or the daemon cannot start with it.
     Raises HomeGuardError where the daemon cannot do its job at all: no voter, a second daemon on
     the same state directory, a database that cannot be opened.
     """
-    stop = stop or threading.Event()
+    stop, halt = threading.Event(), threading.Event()
+    reload, notifier = Reload(reread, halt), Notifier()
+    reload.start()
+    worked: Config | None = None
+    with _signals(stop, halt, reload):
+        while not stop.is_set():
+            halt.clear()
+            reload.config = None
+            try:
+                _run_once(config, secrets, notifier, stop, halt)
+            except HomeGuardError as exc:
+                if worked is None or config is worked:
+                    raise
+                _log.error("the new configuration does not work, back to the old one: %s", exc)
+                config = worked
+            else:
+                worked, config = config, reload.config or config
+        notifier.stopping()
+    reload.stop()
+
+
+def _run_once(
+    config: Config,
+    secrets: Secrets,
+    notifier: Notifier,
+    stop: threading.Event,
+    halt: threading.Event,
+) -> None:
     with ExitStack() as stack:
-        stack.enter_context(_signals(stop))
-        daemon = Daemon(config, secrets or Secrets.load(), stack)
-        daemon.run(stop)
+        daemon = Daemon(config, secrets, stack, notifier=notifier)
+        if stop.is_set():  # while models were loaded
+            halt.set()
+        daemon.run(halt)
 
 
 class Daemon:
@@ -136,7 +166,6 @@ class Daemon:
             if time.monotonic() >= prune_at:
                 prune_at = time.monotonic() + PRUNE_EVERY_S
                 self._forget()
-        self._notifier.stopping()
         _log.info("stopping")
 
     def watch(self, on_decision: Callable[[Heard], None]) -> None:
@@ -240,13 +269,15 @@ class Daemon:
 
 
 @contextmanager
-def _signals(stop: threading.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT set `stop` while this lasts; only the main thread can have them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    wanted = (signal.SIGTERM, signal.SIGINT)
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in wanted}
+def _signals(stop: threading.Event, halt: threading.Event, reload: Reload) -> Iterator[None]:
+    """SIGTERM and SIGINT set `stop` and `halt` while this lasts, SIGHUP asks for a reload."""
+
+    def end(*_: object) -> None:
+        stop.set()
+        halt.set()
+
+    wanted = {signal.SIGTERM: end, signal.SIGINT: end, signal.SIGHUP: lambda *_: reload.ask()}
+    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
     try:
         yield
     finally:
