@@ -35,6 +35,7 @@ _FIRST_BACKOFF_S = 1.0
 _LAST_BACKOFF_S = 60.0
 _FIRST_POLL_S = 2.0
 _LOOK_S = 5.0  # an acknowledgement by another process is found within this
+_MENDS = 3  # the reserve, a fresh file, memory
 _STEP_S = 1.0  # a clock that moved by more than this against the monotonic one was set
 
 _log = logging.getLogger(__name__)
@@ -81,10 +82,20 @@ class Desk:
         self._muted = muted
 
     def submit(self, alert: AnyAlert) -> AnyAlert:
-        """Put an alert and its deliveries on disk. Gives it as stored. Raises sqlite3.Error.
+        """Put an alert and its deliveries on disk. Gives it as stored.
 
         What a mute held back is told as new with the first alert after it, if it still runs.
+        Raises sqlite3.Error where neither mending nor memory helps.
         """
+        for _ in range(_MENDS):
+            try:
+                return self._submit(alert)
+            except sqlite3.Error as exc:
+                if not self._outbox.mend(exc):
+                    raise
+        return self._submit(alert)
+
+    def _submit(self, alert: AnyAlert) -> AnyAlert:
         if isinstance(alert, Alert):
             held = alert.change is not Change.NEW and self._outbox.history.is_held(alert.after.id)
             if held and not _is_open(alert.after):

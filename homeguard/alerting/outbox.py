@@ -80,12 +80,26 @@ class Outbox:
 
         Gives the alert as stored: an acknowledgement made meanwhile is kept.
         """
-        try:
-            return self._record(alert, deliveries, held=held)
-        except sqlite3.Error as exc:
-            if not self.mend(exc):
-                raise
-        return self._record(alert, deliveries, held=held)
+        now = self._epoch()
+        with self._transaction() as connection:
+            if isinstance(alert, Alert):
+                alert = replace(alert, after=keep_stored(connection, alert.after))
+            after = alert.after
+            snapshot = to_json(after)
+            if isinstance(after, Fault):
+                put_fault(connection, after, snapshot)
+            else:
+                put_incident(connection, after, snapshot, now)
+            before = to_json(alert.before) if alert.before else None
+            alert_id = connection.execute(
+                "INSERT INTO alerts (incident_id, change, before, after, created_at, held)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (after.id, alert.change, before, snapshot, now, held),
+            ).lastrowid
+            cancel(connection, after, now)
+            for delivery in deliveries:
+                put_delivery(connection, delivery, alert_id, after.id, now)
+        return alert
 
     def mend(self, error: sqlite3.Error) -> bool:
         """Do what helps against `error`, which a call raised; whether trying again makes sense."""
@@ -262,28 +276,6 @@ class Outbox:
             if row["code"] == "hour"
             or (row["state"] == "failed" and row["code"] not in {None, GIVEN_UP})
         ]
-
-    def _record(self, alert: AnyAlert, deliveries: Sequence[Delivery], *, held: bool) -> AnyAlert:
-        now = self._epoch()
-        with self._transaction() as connection:
-            if isinstance(alert, Alert):
-                alert = replace(alert, after=keep_stored(connection, alert.after))
-            after = alert.after
-            snapshot = to_json(after)
-            if isinstance(after, Fault):
-                put_fault(connection, after, snapshot)
-            else:
-                put_incident(connection, after, snapshot, now)
-            before = to_json(alert.before) if alert.before else None
-            alert_id = connection.execute(
-                "INSERT INTO alerts (incident_id, change, before, after, created_at, held)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (after.id, alert.change, before, snapshot, now, held),
-            ).lastrowid
-            cancel(connection, after, now)
-            for delivery in deliveries:
-                put_delivery(connection, delivery, alert_id, after.id, now)
-        return alert
 
     def _sent(
         self, parcel_id: int, state: DeliveryState, reference: str | None, poll_at: datetime | None

@@ -5,6 +5,7 @@ Outbox, planner, couriers, MQTT link and twilio client are the daemon's; the clo
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -74,7 +75,11 @@ class Post:
     def deliver(self) -> None:
         """What is due now, on every channel."""
         for courier in self.couriers.values():
-            courier.deliver_due()
+            try:
+                courier.deliver_due()
+            except sqlite3.Error as exc:  # as the dispatcher does
+                self.outbox.mend(exc)
+                courier.deliver_due()
 
     def run(self, seconds: float, step_s: float = 1.0) -> None:
         """So much time passes, and what becomes due is delivered."""

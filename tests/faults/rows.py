@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults import broker, sms
+from tests.faults import broker, sms, storage
 from tests.faults.table import Row
 
-ROWS: tuple[Row, ...] = (*broker.ROWS, *sms.ROWS)
+ROWS: tuple[Row, ...] = (*broker.ROWS, *sms.ROWS, *storage.ROWS)
