@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tests.faults import broker, crash, sms, storage, storm
+from tests.faults import broker, crash, daemon, sms, storage, storm
 from tests.faults.table import Row
 
-ROWS: tuple[Row, ...] = (*broker.ROWS, *sms.ROWS, *storage.ROWS, *crash.ROWS, *storm.ROWS)
+ROWS: tuple[Row, ...] = (
+    *broker.ROWS,
+    *sms.ROWS,
+    *storage.ROWS,
+    *crash.ROWS,
+    *storm.ROWS,
+    *daemon.ROWS,
+)

@@ -21,13 +21,13 @@ from homeguard.alerting.incident import IncidentTracker
 from homeguard.alerting.migrations import MIGRATIONS
 from homeguard.alerting.outbox import Outbox
 from homeguard.config import ClipsConfig, Config
-from homeguard.domain import Decision, HomeGuardError, Reason
+from homeguard.domain import Decision, Reason
 from homeguard.pipeline import Heard, Home
 from homeguard.voting.smoothing import Phase
 from tests.alerting.cases import SteppedClock, an_incident, new
 from tests.faults.post import KIM, a_config, a_gateway, opened
 from tests.faults.sms import to
-from tests.faults.table import ROOT, Outcome, Row
+from tests.faults.table import Outcome, Row
 from tests.parts.mosquitto import wait_until
 
 SOUND = np.random.default_rng(7).uniform(-0.5, 0.5, 160_000).astype(np.float32)
@@ -218,24 +218,6 @@ def old_release(directory: Path) -> Outcome:
     return Outcome(passed, f"version 1 became {version}; sent {texts} time over two starts")
 
 
-def second_daemon(directory: Path) -> Outcome:
-    outbox = Outbox(directory / "state", SteppedClock())
-    program = (
-        "import sys; from pathlib import Path; from tests.alerting.cases import SteppedClock\n"
-        "from homeguard.alerting.outbox import Outbox\n"
-        "Outbox(Path(sys.argv[1]), SteppedClock())\n"
-    )
-    command = [sys.executable, "-c", program, str(directory / "state")]
-    other = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    said = other.stderr.strip().splitlines()[-1] if other.stderr else ""
-    outbox.record(new(an_incident()), ())
-    works = outbox.history.incident(an_incident().id) is not None
-    outbox.close()
-    passed = other.returncode != 0 and HomeGuardError.__name__ in said and works
-    told = said.partition("HomeGuardError: ")[2].replace(str(directory), "…")
-    return Outcome(passed, f"refused: {told}")
-
-
 def two_threads_and_a_reader(directory: Path) -> Outcome:
     """The command line reads and acknowledges beside the daemon."""
     with (
@@ -290,12 +272,6 @@ ROWS = (
         "upgrade of the first schema with rows pending",
         "migrated, sent once",
         old_release,
-    ),
-    Row(
-        "db-second",
-        "a second daemon on the same state directory",
-        "refused with the reason; the first is not disturbed",
-        second_daemon,
     ),
     Row(
         "db-reader",
