@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from homeguard.alerting.database import Database
 from homeguard.alerting.records import utc
+
+Clock = Callable[[], datetime]
 
 _ANSWERABLE = """
     FROM incidents i JOIN deliveries d ON d.incident_id = i.id
@@ -17,8 +20,20 @@ _ANSWERABLE = """
 class Answers:
     """Answers to messages; for all threads. Raises sqlite3.Error."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, now: Clock) -> None:
         self._database = database
+        self._now = now
+
+    def note_visit(self, incident_id: str, name: str, what: str) -> None:
+        """Keep who did what by a link; a player that fetches in pieces counts once a minute."""
+        now = self._now().timestamp()
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO visits (incident_id, name, what, at) SELECT :id, :name, :what, :now"
+                " WHERE NOT EXISTS (SELECT 1 FROM visits WHERE incident_id = :id AND name = :name"
+                " AND what = :what AND at > :now - 60)",
+                {"id": incident_id, "name": name, "what": what, "now": now},
+            )
 
     def awaited(self, channel: str, raised_after: datetime) -> datetime | None:
         """When the oldest incident was raised to which an answer may come; None without one."""

@@ -26,7 +26,13 @@ _CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _DISK_FAILS = frozenset(
     {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 )
-_SALVAGED = ("incidents", "alerts", "deliveries", "replies")  # a table after those it refers to
+_SALVAGED = (
+    "incidents",
+    "alerts",
+    "deliveries",
+    "replies",
+    "visits",
+)  # a table after those it refers to
 
 _log = logging.getLogger(__name__)
 

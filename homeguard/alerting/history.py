@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 
 from homeguard.alerting.database import Database
-from homeguard.alerting.records import IncidentRecord, delivery_record, fault_of, incident_of, utc
+from homeguard.alerting.records import (
+    IncidentRecord,
+    Visit,
+    delivery_record,
+    fault_of,
+    incident_of,
+    utc,
+)
 from homeguard.domain import Fault, Incident
 
 
@@ -129,7 +136,17 @@ class History:
         (row,) = self._database.rows(
             "SELECT acknowledged_at FROM incidents WHERE id = ?", incident.id
         )
-        return IncidentRecord(incident, utc(row[0]), tuple(delivery_record(row) for row in rows))
+        visits = self._database.rows(
+            "SELECT name, what, at FROM visits WHERE incident_id = ? ORDER BY id", incident.id
+        )
+        return IncidentRecord(
+            incident,
+            utc(row[0]),
+            tuple(delivery_record(row) for row in rows),
+            tuple(
+                Visit(v["name"], v["what"], datetime.fromtimestamp(v["at"], UTC)) for v in visits
+            ),
+        )
 
     def export(self) -> Iterator[IncidentRecord]:
         """Every incident with its messages, oldest first."""

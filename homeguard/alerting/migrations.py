@@ -63,6 +63,16 @@ MIGRATIONS = (
     );
     ALTER TABLE alerts ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    CREATE TABLE visits (
+        id INTEGER PRIMARY KEY,
+        incident_id TEXT NOT NULL REFERENCES incidents (id) ON DELETE CASCADE,
+        name TEXT NOT NULL,
+        what TEXT NOT NULL,
+        at REAL NOT NULL
+    );
+    CREATE INDEX visits_incident ON visits (incident_id);
+    """,
 )
 
 

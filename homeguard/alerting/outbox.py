@@ -63,7 +63,7 @@ class Outbox:
         self._database = Database(directory, exclusive=exclusive)
         self._now = now
         self.history = History(self._database)
-        self.answers = Answers(self._database)
+        self.answers = Answers(self._database, now)
         if exclusive:
             self._recover()
 

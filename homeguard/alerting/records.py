@@ -77,12 +77,22 @@ class DeliveryRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Visit:
+    """What somebody did by the link of a message: heard the recording, acknowledged."""
+
+    name: str
+    what: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class IncidentRecord:
     """An incident with its messages, in the order in which they were planned."""
 
     incident: Incident
     acknowledged_at: datetime | None
     deliveries: tuple[DeliveryRecord, ...]
+    visits: tuple[Visit, ...] = ()
 
 
 _INCIDENT: TypeAdapter[Incident] = TypeAdapter(Incident)

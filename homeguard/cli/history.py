@@ -314,6 +314,10 @@ def _record(record: IncidentRecord) -> dict[str, Any]:
         "acknowledged_at": _iso(record.acknowledged_at),
         "votes": votes,
         "deliveries": deliveries,
+        "visits": [
+            {"name": visit.name, "what": visit.what, "at": _iso(visit.at)}
+            for visit in record.visits
+        ],
     }
 
 
