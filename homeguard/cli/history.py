@@ -247,6 +247,9 @@ def _lines(record: IncidentRecord) -> Iterator[str]:
         yield f"  clip          {incident.clip.path} ({incident.clip.duration_s:.1f} s)"
     for delivery in record.deliveries:
         yield f"  message       {describe(delivery)}"
+    for visit in record.visits:
+        when = f"{visit.at.astimezone():%Y-%m-%d %H:%M:%S}"
+        yield f"  link          {visit.what} by {visit.name}, {when}"
 
 
 def describe(delivery: DeliveryRecord) -> str:

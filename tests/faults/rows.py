@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults import broker, crash, daemon, sms, storage, storm
+from tests.faults import broker, crash, daemon, sms, storage, storm, web
 from tests.faults.table import Row
 
 ROWS: tuple[Row, ...] = (
@@ -12,4 +12,5 @@ ROWS: tuple[Row, ...] = (
     *crash.ROWS,
     *storm.ROWS,
     *daemon.ROWS,
+    *web.ROWS,
 )
