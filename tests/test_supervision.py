@@ -16,7 +16,16 @@ from homeguard.alerting.mqtt_link import Message, MqttLink
 from homeguard.alerting.mute import Mute
 from homeguard.alerting.outbox import Outbox
 from homeguard.config import MqttConfig
-from homeguard.domain import Alert, AnyAlert, Decision, FaultAlert, FaultCause, Outgoing, Reason
+from homeguard.domain import (
+    Alert,
+    AnyAlert,
+    Change,
+    Decision,
+    FaultAlert,
+    FaultCause,
+    Outgoing,
+    Reason,
+)
 from homeguard.health import Symptom
 from homeguard.labels import Category
 from homeguard.listening import Listener
@@ -127,6 +136,17 @@ def test_a_dead_microphone_is_told_within_100_s_and_its_recovery(scene: Scene) -
     assert isinstance(over, FaultAlert)
     assert over.after.ended_at is not None
     assert (over.after.ended_at - over.after.raised_at).total_seconds() == 101
+
+
+def test_a_full_disk_is_told_within_100_s_and_that_there_is_room_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("homeguard.alerting.telling.LEAST_FREE_BYTES", 1 << 62)
+        scene.run(100)
+        assert [a.after.cause for a in scene.sent() if isinstance(a, FaultAlert)] == ["disk"]
+    scene.run(60)
+    assert [a.change for a in scene.sent()] == [Change.NEW, Change.END]
 
 
 def test_what_the_disk_refuses_is_told_later(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

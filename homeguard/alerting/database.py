@@ -52,6 +52,7 @@ class Database:
         self._lock_fd: int | None = None
         self.in_memory = False  # the disk fails; what is stored now does not outlive the process
         self.set_aside_at: float | None = None  # when a corrupt file was, by the monotonic clock
+        self._no_room = False  # for the reserve, and that was said
         self._whole = False  # whether memory holds all that was on disk
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         if exclusive:
@@ -222,7 +223,11 @@ class Database:
                 os.posix_fallocate(file.fileno(), 0, _RESERVE_BYTES)
         except OSError as exc:
             reserve.unlink(missing_ok=True)
-            _log.warning("no room for a reserve of 1 MiB in %s: %s", self._directory, exc)
+            level = logging.DEBUG if self._no_room else logging.WARNING
+            _log.log(level, "no room for a reserve of 1 MiB in %s: %s", self._directory, exc)
+            self._no_room = True
+        else:
+            self._no_room = False
 
     def _unlock(self) -> None:
         if self._lock_fd is not None:

@@ -50,6 +50,7 @@ class Telling:
         self._now = now
         self._link = link
         self._monotonic = monotonic
+        self._disk_since_s: float | None = None
 
     def troubles(self) -> tuple[Trouble, ...]:
         """What is wrong now. Raises sqlite3.Error."""
@@ -77,12 +78,16 @@ class Telling:
     def _storage(self) -> Iterable[Trouble]:
         now_s, set_aside_s = self._monotonic(), self._outbox.set_aside_at
         directory = self._outbox.directory
+        detail = ""
         if self._outbox.in_memory:
             detail = f"the disk fails: alerts are kept in memory; look after {directory}"
-            yield Trouble(FaultCause.DISK, "", now_s, detail)
         elif shutil.disk_usage(directory).free < LEAST_FREE_BYTES:
             detail = f"the disk is full: make room in {directory}"
-            yield Trouble(FaultCause.DISK, "", now_s, detail)
+        if not detail:
+            self._disk_since_s = None
+        else:
+            self._disk_since_s = now_s if self._disk_since_s is None else self._disk_since_s
+            yield Trouble(FaultCause.DISK, "", self._disk_since_s, detail)
         if set_aside_s is not None and now_s - set_aside_s < SET_ASIDE_FOR_S:
             detail = "the database was damaged and set aside: what waited in it may be lost"
             yield Trouble(FaultCause.DATABASE, "", set_aside_s, detail)

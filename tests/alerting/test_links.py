@@ -7,11 +7,17 @@ import stat
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from homeguard.alerting.channels import make_channels, make_links
 from homeguard.alerting.links import LinkError, Links, Pass, load_key
 from homeguard.alerting.message import segments
+from homeguard.alerting.outbox import Outbox
+from homeguard.config import Secrets
+from homeguard.demo.gateway import Gateway
 from homeguard.domain import Contact, HomeGuardError
-from tests.alerting.cases import SteppedClock
+from tests.alerting.cases import SteppedClock, a_config, an_incident, new
+from tests.parts.twilio import TOKEN, sms_config
 
 KIM = Contact("김철수", "+821011112222")
 LEE = Contact("Lee", "+821033334444", "en")
@@ -111,3 +117,36 @@ def test_a_damaged_key_is_said(tmp_path: Path) -> None:
     (tmp_path / "link.key").write_bytes(b"short")
     with pytest.raises(HomeGuardError, match="holds no key"):
         load_key(tmp_path)
+
+
+def test_a_text_ends_with_the_link_where_the_page_is_on(tmp_path: Path, gateway: Gateway) -> None:
+    sms = sms_config(gateway).model_dump()
+    contacts = [{"name": KIM.name, "phone": KIM.address}]
+    web = {"enabled": True, "base_url": "https://home.example.org"}
+    config = a_config(
+        sms=sms,
+        alerts={"contacts": contacts},
+        web=web,
+        mqtt={"enabled": False},
+        node={"state_dir": tmp_path},
+    )
+    clock = SteppedClock()
+    outbox = Outbox(tmp_path, clock)
+    made = make_links(config, clock)
+    assert made is not None
+    held = Secrets(mqtt_password=None, twilio_auth_token=SecretStr(TOKEN))
+    (channel,) = make_channels(config, held, None, outbox, clock, made)
+    channel.send(new(an_incident()), KIM)
+    body = gateway.messages[0].body
+    assert body.startswith("[긴급] 화재 거실")
+    assert made.read(body.rpartition("/")[2]) == Pass(INCIDENT, KIM)
+    outbox.close()
+
+
+@pytest.mark.parametrize(
+    "web", [{"enabled": False, "base_url": "https://x.org"}, {"enabled": True}]
+)
+def test_no_page_no_link(tmp_path: Path, web: dict[str, object]) -> None:
+    config = a_config(web=web, node={"state_dir": tmp_path})
+    assert make_links(config, SteppedClock()) is None
+    assert not (tmp_path / "link.key").exists()

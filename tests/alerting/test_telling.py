@@ -125,4 +125,10 @@ def test_a_disk_that_fails_is_a_trouble(scene: Scene) -> None:
     error = sqlite3.OperationalError("attempt to write a readonly database")
     error.sqlite_errorcode = sqlite3.SQLITE_READONLY
     scene.outbox.mend(error)
-    assert scene.found == [(FaultCause.DISK, "")]
+    began_s = scene.clock.since_boot()
+    for _ in range(3):
+        (trouble,) = scene.telling.troubles()
+        assert (trouble.cause, trouble.since_s) == (FaultCause.DISK, began_s)
+        scene.clock.step(10)
+    scene.outbox.settle()
+    assert scene.found == []
