@@ -183,7 +183,7 @@ ROWS = (
         "1,000 detections a minute of one kind, then one of another",
         "one SMS to a contact in the minute, the other kind at once; all on record, memory flat",
         a_thousand_a_minute,
-        limit_s=180.0,
+        limit_s=300.0,
     ),
     Row(
         "log-flood",
