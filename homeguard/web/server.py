@@ -88,8 +88,8 @@ class Site:
         return incident.clip.path if incident.clip.path.is_file() else None
 
     def picture(self, incident: Incident) -> Path | None:
-        """Its picture, on the same terms."""
-        path = self._outbox.directory / "incidents" / incident.id / "picture.png"
+        """Its picture, which lies beside the recording, on the same terms."""
+        path = self._outbox.directory / "clips" / f"{incident.id}.png"
         return path if self._config.clips.share == "link" and path.is_file() else None
 
     def acknowledge(self, opened: Pass, incident: Incident) -> None:

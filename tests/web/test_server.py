@@ -180,9 +180,7 @@ def test_a_part_of_the_recording(scene: Scene, asked: str, status: int, part: sl
 def test_a_picture_is_shown_when_there_is_one(scene: Scene) -> None:
     assert "<img" not in scene.ask("GET", scene.path())[2].decode()
     assert scene.ask("GET", scene.path() + "/picture")[0] == 404
-    folder = scene.directory / "incidents" / an_incident().id
-    folder.mkdir(parents=True)
-    (folder / "picture.png").write_bytes(b"\x89PNG")
+    (scene.directory / "clips" / f"{an_incident().id}.png").write_bytes(b"\x89PNG")
     assert "<img" in scene.ask("GET", scene.path())[2].decode()
     status, headers, body = scene.ask("GET", scene.path() + "/picture")
     assert (status, headers["Content-Type"], body) == (200, "image/png", b"\x89PNG")
