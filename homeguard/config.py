@@ -296,12 +296,20 @@ class ClipsConfig(Section):
 
 
 class WebConfig(Section):
-    """The local dashboard and the signed links."""
+    """The page behind the signed links of messages."""
 
     enabled: bool = False
     host: str = "127.0.0.1"
     port: int = Field(8787, ge=1, le=65_535)
     base_url: str = Field("", description="how caregivers reach it; no links when empty")
+
+    @field_validator("base_url")
+    @classmethod
+    def _web_address(cls, value: str) -> str:
+        if value and not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?", value):
+            message = "write a whole address, such as https://home.example.org"
+            raise ValueError(message)
+        return value
 
 
 class HealthConfig(Section):

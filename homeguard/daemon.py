@@ -15,12 +15,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from homeguard.alerting.channels import make_channels, make_link, make_sms
+from homeguard.alerting.channels import make_channels, make_link, make_links, make_sms
 from homeguard.alerting.clip import ClipWriter
 from homeguard.alerting.commands import Commands
 from homeguard.alerting.dispatch import Dispatcher
 from homeguard.alerting.escalation import Planner
 from homeguard.alerting.incident import IncidentTracker
+from homeguard.alerting.links import Links
 from homeguard.alerting.mqtt_link import MqttLink
 from homeguard.alerting.mute import Mute
 from homeguard.alerting.outbox import Outbox
@@ -30,12 +31,14 @@ from homeguard.config import Config, RoomConfig, Secrets
 from homeguard.domain import (
     Alert,
     Change,
+    HomeGuardError,
     IncidentState,
     ModelError,
 )
 from homeguard.listening import Listener
 from homeguard.notify import Notifier
 from homeguard.pipeline import At, Heard, Home, Room, stream_clock
+from homeguard.reload import Reload
 from homeguard.supervision import Supervisor
 from homeguard.voting.load import Voting, load_panel
 from homeguard.voting.registry import Registry
@@ -43,7 +46,7 @@ from homeguard.voting.registry import Registry
 INBOX_CHUNKS = 300  # a room may lag about 29 s behind before it loses sound
 TICK_S = 1.0
 PRUNE_EVERY_S = 3600.0
-DRAIN_S = 4.0  # systemd is promised an end within 5 s
+DRAIN_S = 2.5  # with all else an end within 5 s, as systemd is promised
 
 _log = logging.getLogger(__name__)
 
@@ -53,19 +56,47 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def run(
-    config: Config, secrets: Secrets | None = None, stop: threading.Event | None = None
-) -> None:
-    """Listen until SIGTERM or SIGINT, or until `stop` is set; a recording's end stops nothing.
+def run(config: Config, secrets: Secrets, reread: Callable[[], Config]) -> None:
+    """Listen until SIGTERM or SIGINT; a recording's end stops nothing.
 
+    SIGHUP asks `reread` for another configuration and goes on with it; with the old one where it
+    raises HomeGuardError, or the daemon cannot start with it.
     Raises HomeGuardError where the daemon cannot do its job at all: no voter, a second daemon on
     the same state directory, a database that cannot be opened.
     """
-    stop = stop or threading.Event()
+    stop, halt = threading.Event(), threading.Event()
+    reload, notifier = Reload(reread, halt), Notifier()
+    reload.start()
+    worked: Config | None = None
+    with _signals(stop, halt, reload):
+        while not stop.is_set():
+            halt.clear()
+            reload.config = None
+            try:
+                _run_once(config, secrets, notifier, stop, halt)
+            except HomeGuardError as exc:
+                if worked is None or config is worked:
+                    raise
+                _log.error("the new configuration does not work, back to the old one: %s", exc)
+                config = worked
+            else:
+                worked, config = config, reload.config or config
+        notifier.stopping()
+    reload.stop()
+
+
+def _run_once(
+    config: Config,
+    secrets: Secrets,
+    notifier: Notifier,
+    stop: threading.Event,
+    halt: threading.Event,
+) -> None:
     with ExitStack() as stack:
-        stack.enter_context(_signals(stop))
-        daemon = Daemon(config, secrets or Secrets.load(), stack)
-        daemon.run(stop)
+        daemon = Daemon(config, secrets, stack, notifier=notifier)
+        if stop.is_set():  # while models were loaded
+            halt.set()
+        daemon.run(halt)
 
 
 class Daemon:
@@ -88,11 +119,12 @@ class Daemon:
         self._outbox = Outbox(state_dir, now)
         stack.callback(self._outbox.close)
         self._link = make_link(config, secrets)
+        links = make_links(config, now)
         self._mute = Mute(self._outbox, now)
         self._dispatcher = Dispatcher(
             self._outbox,
             Planner.of(config),
-            make_channels(config, secrets, self._link, self._outbox, now),
+            make_channels(config, secrets, self._link, self._outbox, now, links),
             config.alerts,
             now,
             muted=lambda: self._mute.on,
@@ -107,6 +139,8 @@ class Daemon:
         self._dispatcher.start()
         stack.callback(self._dispatcher.stop, DRAIN_S)
         self._read_replies(secrets, stack)
+        if links is not None:
+            self._open_page(links, stack)
         self._end_what_a_restart_left()
         self._voting = self._load_voting()
         stack.callback(self._voting.panel.close)
@@ -136,7 +170,6 @@ class Daemon:
             if time.monotonic() >= prune_at:
                 prune_at = time.monotonic() + PRUNE_EVERY_S
                 self._forget()
-        self._notifier.stopping()
         _log.info("stopping")
 
     def watch(self, on_decision: Callable[[Heard], None]) -> None:
@@ -158,7 +191,7 @@ class Daemon:
         self._clips.prune(self._tracker.running_ids())
         try:
             self._outbox.forget(self._now() - timedelta(days=self._config.alerts.keep_days))
-            self._outbox.forget_replies(self._now() - 2 * ANSWERABLE)
+            self._outbox.answers.forget(self._now() - 2 * ANSWERABLE)
         except sqlite3.Error as exc:
             _log.warning("old incidents could not be deleted: %s", exc)
 
@@ -216,9 +249,17 @@ class Daemon:
         replies.start()
         stack.callback(replies.stop)
 
+    def _open_page(self, links: Links, stack: ExitStack) -> None:
+        from homeguard.web.server import Site, WebServer  # noqa: PLC0415 only where it is wanted
+
+        site = Site(self._config, self._outbox, links, self._dispatcher.acknowledge)
+        server = WebServer(self._config.web.host, self._config.web.port, site)
+        server.start()
+        stack.callback(server.stop)
+
     def _end_what_a_restart_left(self) -> None:
         """Incidents that ran when we stopped have nobody to end them: they end now."""
-        for incident in self._outbox.running():
+        for incident in self._outbox.history.running():
             now = self._now()
             after = replace(incident, state=IncidentState.ENDED, ended_at=now, updated_at=now)
             self._dispatcher.submit(Alert(Change.END, incident, after))
@@ -240,13 +281,15 @@ class Daemon:
 
 
 @contextmanager
-def _signals(stop: threading.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT set `stop` while this lasts; only the main thread can have them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    wanted = (signal.SIGTERM, signal.SIGINT)
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in wanted}
+def _signals(stop: threading.Event, halt: threading.Event, reload: Reload) -> Iterator[None]:
+    """SIGTERM and SIGINT set `stop` and `halt` while this lasts, SIGHUP asks for a reload."""
+
+    def end(*_: object) -> None:
+        stop.set()
+        halt.set()
+
+    wanted = {signal.SIGTERM: end, signal.SIGINT: end, signal.SIGHUP: lambda *_: reload.ask()}
+    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
     try:
         yield
     finally:

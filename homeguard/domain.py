@@ -300,6 +300,11 @@ class FaultCause(StrEnum):
     CLIPPED = "clipped"  # a room's sound is cut off at full scale; it is still judged
     BEHIND = "behind"  # judging is too slow: sound of a room is lost
     VOTER = "voter"  # a voter is down
+    CONTACT = "contact"  # a contact's number refuses messages for good
+    CAPPED = "capped"  # a number has had as many messages as it may
+    CHANNEL = "channel"  # a way out of the house is away
+    DISK = "disk"  # full or failing
+    DATABASE = "database"  # was damaged and set aside
     MUTED = "muted"  # somebody muted the home: meant, but everybody is to know
 
     @property

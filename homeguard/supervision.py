@@ -15,9 +15,10 @@ from homeguard.alerting.dispatch import Dispatcher
 from homeguard.alerting.mqtt_link import Message, MqttLink
 from homeguard.alerting.mute import Mute
 from homeguard.alerting.outbox import Clock, Outbox
+from homeguard.alerting.telling import Telling
 from homeguard.config import Config
 from homeguard.domain import Alert, Change, Decision, FaultAlert, FaultCause
-from homeguard.health import FaultWatch, VoterHealth
+from homeguard.health import FaultWatch, Symptom, VoterHealth
 from homeguard.listening import Listener
 from homeguard.ping import Ping
 
@@ -48,10 +49,12 @@ class Supervisor:
         self._mute = mute
         self._now = now
         self._link = link
+        self._telling = Telling(outbox, dispatcher.broken, now, link=link, monotonic=monotonic)
+        self._troubles: list[Symptom] = []
         self._ping = Ping(config.health.ping_url) if config.health.ping_url else None
         self._monotonic = monotonic
         self._voters = VoterHealth()
-        left = [f for f in outbox.open_faults() if f.cause is not FaultCause.MUTED]
+        left = [f for f in outbox.history.open_faults() if f.cause is not FaultCause.MUTED]
         self._watch = FaultWatch(left)
         self._refused: deque[FaultAlert] = deque()
         self._decided_s: float | None = None
@@ -79,7 +82,7 @@ class Supervisor:
         now_s = self._monotonic()
         voters = self._voters.symptoms()
         rooms = [symptom for listener in listeners for symptom in listener.symptoms()]
-        for alert in self._watch.update([*rooms, *voters], now_s, self._now()):
+        for alert in self._watch.update([*rooms, *voters, *self._troubles], now_s, self._now()):
             self._log(alert)
             self._refused.append(alert)
         for listener in listeners:
@@ -89,6 +92,11 @@ class Supervisor:
             self._tell()
             if now_s >= self._unanswered_s:
                 self._unanswered_s = now_s + UNANSWERED_EVERY_S
+                self._outbox.settle()
+                self._troubles = [
+                    Symptom(trouble.cause, trouble.subject, trouble.since_s, trouble.detail)
+                    for trouble in self._telling.troubles()
+                ]
                 self._note_unanswered()
         except sqlite3.Error as exc:
             level = logging.DEBUG if self._failing else logging.ERROR
@@ -107,7 +115,7 @@ class Supervisor:
         if self._mute.expire(self._dispatcher.submit):
             self._tell_mute()
         if not self._mute.on:
-            for incident in self._outbox.held():
+            for incident in self._outbox.history.held():
                 self._dispatcher.submit(Alert(Change.UPDATE, incident, incident))
 
     def _tell_mute(self) -> None:
@@ -119,7 +127,7 @@ class Supervisor:
         times = self._config.alerts.escalation
         ended = self._now() - timedelta(seconds=max(times.repeat_for_s, times.all_after_s))
         oldest = ended - timedelta(seconds=self._config.alerts.give_up_after_s)
-        for before in self._outbox.unanswered(oldest, ended):
+        for before in self._outbox.history.unanswered(oldest, ended):
             now = self._now()
             after = replace(before, unanswered_at=now, updated_at=now)
             self._dispatcher.submit(Alert(Change.UPDATE, before, after))

@@ -378,7 +378,7 @@ def test_a_test_alert_leaves_the_sending_to_a_running_daemon(config, tmp_path):
         began = time.monotonic()
         result = run("test-alert", "--timeout", "1", "-c", config())
         assert time.monotonic() - began < 30
-        (stored,) = daemon.incidents()
+        (stored,) = daemon.history.incidents()
     finally:
         daemon.close()
     assert "the running daemon sends it" in result.stdout

@@ -16,7 +16,16 @@ from homeguard.alerting.mqtt_link import Message, MqttLink
 from homeguard.alerting.mute import Mute
 from homeguard.alerting.outbox import Outbox
 from homeguard.config import MqttConfig
-from homeguard.domain import Alert, AnyAlert, Decision, FaultAlert, FaultCause, Outgoing, Reason
+from homeguard.domain import (
+    Alert,
+    AnyAlert,
+    Change,
+    Decision,
+    FaultAlert,
+    FaultCause,
+    Outgoing,
+    Reason,
+)
 from homeguard.health import Symptom
 from homeguard.labels import Category
 from homeguard.listening import Listener
@@ -129,6 +138,17 @@ def test_a_dead_microphone_is_told_within_100_s_and_its_recovery(scene: Scene) -
     assert (over.after.ended_at - over.after.raised_at).total_seconds() == 101
 
 
+def test_a_full_disk_is_told_within_100_s_and_that_there_is_room_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("homeguard.alerting.telling.LEAST_FREE_BYTES", 1 << 62)
+        scene.run(100)
+        assert [a.after.cause for a in scene.sent() if isinstance(a, FaultAlert)] == ["disk"]
+    scene.run(60)
+    assert [a.change for a in scene.sent()] == [Change.NEW, Change.END]
+
+
 def test_what_the_disk_refuses_is_told_later(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     full = [sqlite3.OperationalError("disk full")] * 3
     submit = scene.dispatcher.submit
@@ -149,7 +169,7 @@ def test_nobody_acknowledged_so_it_is_marked_unanswered_once(scene: Scene) -> No
     scene.run(30)
     scene.clock.step(3600)
     scene.run(60)
-    incident = scene.outbox.incident(an_incident().id)
+    incident = scene.outbox.history.incident(an_incident().id)
     assert incident is not None
     assert incident.unanswered_at is not None
     marked = [a for a in scene.sent(0) if isinstance(a, Alert) and a.after.unanswered_at]
@@ -161,7 +181,7 @@ def test_an_acknowledged_one_is_not_unanswered(scene: Scene) -> None:
     scene.dispatcher.acknowledge(an_incident().id, "Kim")
     scene.clock.step(3700)
     scene.run(20)
-    incident = scene.outbox.incident(an_incident().id)
+    incident = scene.outbox.history.incident(an_incident().id)
     assert incident is not None
     assert incident.unanswered_at is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from homeguard.alerting.links import Links, load_key
 from homeguard.alerting.message import Texter
 from homeguard.alerting.mqtt import MqttChannel
 from homeguard.alerting.mqtt_link import MqttLink
@@ -9,7 +10,15 @@ from homeguard.alerting.outbox import Clock, Outbox
 from homeguard.alerting.schema import EventWriter
 from homeguard.alerting.sms import SmsChannel
 from homeguard.config import Config, ConfigError, Secrets
-from homeguard.domain import AlertChannel
+from homeguard.domain import AlertChannel, Contact
+
+
+def make_links(config: Config, now: Clock) -> Links | None:
+    """The signed links of messages; None where there is no page. Raises HomeGuardError."""
+    if not (config.web.enabled and config.web.base_url):
+        return None
+    contacts = [Contact(c.name, c.phone, c.language) for c in config.alerts.contacts]
+    return Links(load_key(config.node.state_dir), config.web.base_url, contacts, now)
 
 
 def make_link(config: Config, secrets: Secrets) -> MqttLink | None:
@@ -22,18 +31,25 @@ def make_link(config: Config, secrets: Secrets) -> MqttLink | None:
 
 
 def make_channels(
-    config: Config, secrets: Secrets, link: MqttLink | None, outbox: Outbox, now: Clock
+    config: Config,
+    secrets: Secrets,
+    link: MqttLink | None,
+    outbox: Outbox,
+    now: Clock,
+    links: Links | None = None,
 ) -> list[AlertChannel]:
-    """Every enabled channel. Raises ConfigError where a secret is missing."""
+    """Every enabled channel; texts carry `links`. Raises ConfigError where a secret is missing."""
     channels: list[AlertChannel] = []
     if link is not None:
         channels.append(MqttChannel(link, EventWriter(config), config.clips))
     if config.sms.enabled:
-        channels.append(make_sms(config, secrets, outbox, now))
+        channels.append(make_sms(config, secrets, outbox, now, links))
     return channels
 
 
-def make_sms(config: Config, secrets: Secrets, outbox: Outbox, now: Clock) -> SmsChannel:
+def make_sms(
+    config: Config, secrets: Secrets, outbox: Outbox, now: Clock, links: Links | None = None
+) -> SmsChannel:
     """The SMS channel; one for each thread that uses it. Raises ConfigError without its secret."""
     if secrets.twilio_auth_token is None:
         message = (
@@ -45,7 +61,7 @@ def make_sms(config: Config, secrets: Secrets, outbox: Outbox, now: Clock) -> Sm
     return SmsChannel(
         config.sms,
         secrets.twilio_auth_token.get_secret_value(),
-        Texter(config),
+        Texter(config, (lambda a, to: links.url(a.after.id, to)) if links else None),
         lambda address, since: outbox.sent_to("sms", address, since),
         now,
     )

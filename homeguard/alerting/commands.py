@@ -82,7 +82,7 @@ class Commands:
             return [command.incident_id]
         if command.value not in _PRESSED and not command.value.startswith("{"):
             return [command.value]
-        return [i.id for i in self._outbox.running() if i.acknowledged_by is None]
+        return [i.id for i in self._outbox.history.running() if i.acknowledged_by is None]
 
 
 def drill(room: str, at: datetime) -> Alert:

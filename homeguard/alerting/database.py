@@ -1,4 +1,7 @@
-"""The SQLite file of a state directory: every commit on disk, migrated, one daemon at a time."""
+"""The SQLite file of a state directory: every commit on disk, migrated, one daemon at a time.
+
+Where the disk takes nothing any more the daemon goes on in memory: an alert must leave the house.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from homeguard.alerting.migrations import migrate
 from homeguard.domain import HomeGuardError
 
 FILE = "homeguard.db"
@@ -19,67 +23,18 @@ _LOCK = "homeguard.lock"
 _RESERVE = "reserve"  # given back to the outbox when the disk is full
 _RESERVE_BYTES = 1 << 20
 _CORRUPT = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_DISK_FAILS = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+)
+_SALVAGED = (
+    "incidents",
+    "alerts",
+    "deliveries",
+    "replies",
+    "visits",
+)  # a table after those it refers to
 
 _log = logging.getLogger(__name__)
-
-# One script a version; a released script is never changed, only followed.
-_MIGRATIONS = (
-    """
-    CREATE TABLE incidents (
-        id TEXT PRIMARY KEY,
-        room TEXT NOT NULL,
-        category TEXT NOT NULL,
-        state TEXT NOT NULL,
-        raised_at REAL NOT NULL,
-        ended_at REAL,
-        acknowledged_by TEXT,
-        acknowledged_at REAL,
-        snapshot TEXT NOT NULL
-    );
-    CREATE INDEX incidents_raised ON incidents (raised_at);
-    CREATE TABLE alerts (
-        id INTEGER PRIMARY KEY,
-        incident_id TEXT NOT NULL REFERENCES incidents (id) ON DELETE CASCADE,
-        change TEXT NOT NULL,
-        before TEXT,
-        after TEXT NOT NULL,
-        created_at REAL NOT NULL
-    );
-    CREATE INDEX alerts_incident ON alerts (incident_id);
-    CREATE TABLE deliveries (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        alert_id INTEGER NOT NULL REFERENCES alerts (id) ON DELETE CASCADE,
-        incident_id TEXT NOT NULL REFERENCES incidents (id) ON DELETE CASCADE,
-        channel TEXT NOT NULL,
-        name TEXT,
-        address TEXT,
-        language TEXT,
-        kind TEXT NOT NULL,
-        state TEXT NOT NULL DEFAULT 'pending',
-        created_at REAL NOT NULL,
-        due_at REAL NOT NULL,
-        next_attempt_at REAL,
-        attempts INTEGER NOT NULL DEFAULT 0,
-        polls INTEGER NOT NULL DEFAULT 0,
-        sent_at REAL,
-        finished_at REAL,
-        reference TEXT,
-        error TEXT,
-        code TEXT
-    );
-    CREATE INDEX deliveries_due ON deliveries (channel, state, next_attempt_at);
-    CREATE INDEX deliveries_incident ON deliveries (incident_id, channel, address);
-    CREATE INDEX deliveries_alert ON deliveries (alert_id);
-    """,
-    """
-    CREATE TABLE replies (
-        sid TEXT PRIMARY KEY,
-        sent_at REAL NOT NULL,
-        incident_id TEXT
-    );
-    ALTER TABLE alerts ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
-    """,
-)
 
 
 class Database:
@@ -95,6 +50,10 @@ class Database:
         self._exclusive = exclusive
         self._mutex = threading.RLock()
         self._lock_fd: int | None = None
+        self.in_memory = False  # the disk fails; what is stored now does not outlive the process
+        self.set_aside_at: float | None = None  # when a corrupt file was, by the monotonic clock
+        self._no_room = False  # for the reserve, and that was said
+        self._whole = False  # whether memory holds all that was on disk
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         if exclusive:
             self._lock_fd = _lock(directory)
@@ -128,20 +87,26 @@ class Database:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if not self._exclusive:
             return False
-        if code == sqlite3.SQLITE_FULL:
-            reserve = self._directory / _RESERVE
-            if not reserve.exists():
-                return False
-            reserve.unlink()
-            _log.error("disk full: freed the reserve for alerts; make room in %s", self._directory)
-            return True
-        if code in _CORRUPT:
-            with self._mutex:
+        with self._mutex:
+            if code == sqlite3.SQLITE_FULL and self._free_reserve():
+                return True
+            if code in _CORRUPT:
                 self._connection.close()
                 self._set_aside(error)
-                self._connection = self._connect()
-            return True
+                self._connection = self._afresh()
+                return True
+            if code in _DISK_FAILS and not self.in_memory:
+                self._go_to_memory(error)
+                return True
         return False
+
+    def settle(self) -> bool:
+        """Leave memory for the disk, and lay the reserve by again; whether the disk takes it."""
+        with self._mutex:
+            if self.in_memory and not self._return_to_disk():
+                return False
+        self._keep_reserve()
+        return (self._directory / _RESERVE).exists()
 
     def close(self) -> None:
         """Close the file and let another daemon have it."""
@@ -160,7 +125,69 @@ class Database:
                 message = f"{self._directory / FILE} is corrupt: {exc}; start the daemon to mend it"
                 raise HomeGuardError(message) from exc
             self._set_aside(exc)
-            return self._connect()
+            return self._afresh()
+
+    def _afresh(self) -> sqlite3.Connection:
+        """A new file with what can still be read of the one that was set aside."""
+        connection = self._connect()
+        _number_from_now(connection)
+        old = max(self._directory.glob(f"{FILE}.corrupt-*[0-9]"), key=lambda p: p.stat().st_ctime)
+        try:
+            _salvage(connection, old)
+        except sqlite3.Error as exc:
+            _log.error("nothing could be saved of %s: %s", old.name, exc)
+        return connection
+
+    def _go_to_memory(self, error: sqlite3.Error) -> None:
+        memory = _in_memory()
+        try:
+            self._connection.backup(memory)
+            self._whole = True
+        except sqlite3.Error:
+            memory.close()
+            memory = _in_memory()
+            self._whole = False
+        memory.execute("PRAGMA foreign_keys = ON")
+        migrate(memory)
+        if not self._whole:
+            _number_from_now(memory)
+        self._connection.close()
+        self._connection, self.in_memory = memory, True
+        _log.critical(
+            "the disk takes no alert (%s): going on in memory, %s; look after %s",
+            error,
+            "with all that was stored" if self._whole else "without what was stored",
+            self._directory,
+        )
+
+    def _return_to_disk(self) -> bool:
+        if not self._whole:
+            return False  # the file holds what memory does not
+        try:
+            connection = self._connect()
+        except (sqlite3.Error, OSError):
+            return False
+        try:
+            self._connection.backup(connection)
+            _check(connection)
+        except sqlite3.Error:
+            connection.close()
+            return False
+        self._connection.close()
+        self._connection, self.in_memory = connection, False
+        _log.warning("the disk takes alerts again: back from memory")
+        return True
+
+    def _free_reserve(self) -> bool:
+        reserve = self._directory / _RESERVE
+        if not reserve.exists():
+            return False
+        try:
+            reserve.unlink()
+        except OSError:
+            return False
+        _log.error("disk full: freed the reserve for alerts; make room in %s", self._directory)
+        return True
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -172,7 +199,7 @@ class Database:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             _check(connection)
-            _migrate(connection)
+            migrate(connection)
         except BaseException:
             connection.close()
             raise
@@ -184,6 +211,7 @@ class Database:
         for suffix in ("", "-wal", "-shm"):
             with suppress(FileNotFoundError):
                 Path(f"{self._directory / FILE}{suffix}").rename(f"{target}{suffix}")
+        self.set_aside_at = time.monotonic()
         _log.error("database corrupt (%s): set aside as %s, starting afresh", error, target.name)
 
     def _keep_reserve(self) -> None:
@@ -195,12 +223,51 @@ class Database:
                 os.posix_fallocate(file.fileno(), 0, _RESERVE_BYTES)
         except OSError as exc:
             reserve.unlink(missing_ok=True)
-            _log.warning("no room for a reserve of 1 MiB in %s: %s", self._directory, exc)
+            level = logging.DEBUG if self._no_room else logging.WARNING
+            _log.log(level, "no room for a reserve of 1 MiB in %s: %s", self._directory, exc)
+            self._no_room = True
+        else:
+            self._no_room = False
 
     def _unlock(self) -> None:
         if self._lock_fd is not None:
             os.close(self._lock_fd)
             self._lock_fd = None
+
+
+def _in_memory() -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _number_from_now(connection: sqlite3.Connection) -> None:
+    """Let messages have numbers that the file before never gave: one of its may be on its way."""
+    connection.execute(
+        "INSERT INTO sqlite_sequence (name, seq) VALUES ('deliveries', ?)", (int(time.time()),)
+    )
+
+
+def _salvage(connection: sqlite3.Connection, old: Path) -> None:
+    """Copy what a damaged file still gives, whole or not at all. Raises sqlite3.Error."""
+    connection.execute("ATTACH ? AS old", (str(old),))
+    try:
+        (version,) = connection.execute("PRAGMA old.user_version").fetchone()
+        if version != connection.execute("PRAGMA main.user_version").fetchone()[0]:
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for table in _SALVAGED:
+                # NOT INDEXED: a damaged index must not hide rows that are there.
+                copy = f"INSERT INTO {table} SELECT * FROM old.{table} NOT INDEXED"  # noqa: S608 our names
+                connection.execute(copy)
+            connection.execute("COMMIT")
+        except sqlite3.Error:
+            connection.execute("ROLLBACK")
+            raise
+    finally:
+        connection.execute("DETACH old")
+    _log.warning("what could be read of %s was saved: waiting messages go out", old.name)
 
 
 def _check(connection: sqlite3.Connection) -> None:
@@ -209,24 +276,6 @@ def _check(connection: sqlite3.Connection) -> None:
         error = sqlite3.DatabaseError(found)
         error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
         raise error
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    """Bring the file to the last version, each step whole or not at all."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > len(_MIGRATIONS):
-        message = f"the database is of a newer HomeGuard (version {version}): upgrade this one"
-        raise HomeGuardError(message)
-    for number, script in enumerate(_MIGRATIONS[version:], start=version + 1):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            for statement in script.split(";"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {number}")
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
 
 
 def _lock(directory: Path) -> int:

@@ -11,12 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import SystemRandom
 
 from homeguard.alerting.escalation import Planner
 from homeguard.alerting.outbox import Clock, Outbox
-from homeguard.alerting.records import Parcel
+from homeguard.alerting.records import GIVEN_UP, Parcel
 from homeguard.config import AlertsConfig
 from homeguard.domain import (
     Alert,
@@ -25,7 +25,6 @@ from homeguard.domain import (
     Change,
     DeliveryError,
     DeliveryState,
-    FaultAlert,
     HomeGuardError,
     Incident,
     IncidentState,
@@ -36,6 +35,7 @@ _FIRST_BACKOFF_S = 1.0
 _LAST_BACKOFF_S = 60.0
 _FIRST_POLL_S = 2.0
 _LOOK_S = 5.0  # an acknowledgement by another process is found within this
+_MENDS = 3  # the reserve, a fresh file, memory
 _STEP_S = 1.0  # a clock that moved by more than this against the monotonic one was set
 
 _log = logging.getLogger(__name__)
@@ -82,21 +82,54 @@ class Desk:
         self._muted = muted
 
     def submit(self, alert: AnyAlert) -> AnyAlert:
-        """Put an alert and its deliveries on disk. Gives it as stored. Raises sqlite3.Error.
+        """Put an alert and its deliveries on disk. Gives it as stored.
 
         What a mute held back is told as new with the first alert after it, if it still runs.
+        Raises sqlite3.Error where neither mending nor memory helps.
         """
+        for _ in range(_MENDS):
+            try:
+                return self._submit(alert)
+            except sqlite3.Error as exc:
+                if not self._outbox.mend(exc):
+                    raise
+        return self._submit(alert)
+
+    def _submit(self, alert: AnyAlert) -> AnyAlert:
         if isinstance(alert, Alert):
-            held = alert.change is not Change.NEW and self._outbox.is_held(alert.after.id)
+            held = alert.change is not Change.NEW and self._outbox.history.is_held(alert.after.id)
             if held and not _is_open(alert.after):
                 return self._outbox.record(alert, ())
             if self._holds(alert.after) and (held or alert.change is Change.NEW):
                 return self._outbox.record(alert, (), held=True)
             if held:
                 alert = Alert(Change.NEW, None, alert.after)
-        known = self._outbox.expecting if isinstance(alert, FaultAlert) else self._outbox.told
-        told = known(alert.after.id)
+        if isinstance(alert, Alert):
+            return self._submit_incident(alert)
+        told = self._outbox.expecting(alert.after.id)
         return self._outbox.record(alert, self._planner.plan(alert, self._now(), told))
+
+    def _submit_incident(self, alert: Alert) -> Alert:
+        """Plan the calls; one like another that people were just called for follows that one."""
+        now, after = self._now(), alert.after
+        follows = None
+        if alert.change is Change.NEW and after.state is not IncidentState.TEST:
+            follows = self._lead(after, now)
+        told = self._outbox.told(after.id)
+        stored = self._outbox.record(alert, self._planner.plan(alert, now, told, follows))
+        if _is_renamed(alert) and _is_open(stored.after) and self._outbox.history.follows(after.id):
+            # What it is now, or where, nobody has been called for.
+            news = Alert(Change.NEW, None, stored.after)
+            calls = self._planner.plan(news, now, follows=self._lead(after, now))
+            self._outbox.record(news, [d for d in calls if d.recipient is not None])
+        return stored
+
+    def _lead(self, incident: Incident, now: datetime) -> datetime | None:
+        window = timedelta(seconds=self._planner.escalation.repeat_every_s)
+        lead = self._outbox.history.lead(incident, now - window, now + window)
+        if lead is not None:
+            _log.info("incident %s follows another of its kind: no call of its own", incident.id)
+        return lead
 
     def _holds(self, incident: Incident) -> bool:
         """Whether a mute keeps this one back: all but what is critical, and tests."""
@@ -108,13 +141,22 @@ class Desk:
 
         A second acknowledgement changes nothing. Raises HomeGuardError for an unknown incident.
         """
-        before = self._outbox.incident(incident_id)
+        before = self._outbox.history.incident(incident_id)
         if before is None:
             message = f"no incident {incident_id!r}: `homeguard incidents list` shows them"
             raise HomeGuardError(message)
         if before.acknowledged_by is not None:
             return Acknowledgement(None, before.acknowledged_by)
         return Acknowledgement(self.submit(_acknowledged(before, by, self._now)), by)
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A channel whose last message failed for now, since a monotonic time."""
+
+    channel: str
+    since_s: float
+    detail: str
 
 
 class Courier:
@@ -133,7 +175,7 @@ class Courier:
         self._config = config
         self._now = now
         self._monotonic = monotonic
-        self._broken = False
+        self.broken: Broken | None = None
         self._unmarked: list[Callable[[], None]] = []  # sent, but the disk refused to note it
 
     def deliver_due(self, until_s: float = float("inf")) -> float:
@@ -174,17 +216,19 @@ class Courier:
             _log.warning("%s: %s gets no message: %s", self.channel.name, _who(parcel), error)
             return
         _log.log(
-            logging.DEBUG if self._broken else logging.WARNING,
+            logging.DEBUG if self.broken else logging.WARNING,
             "%s: %s; trying again (attempt %d)",
             self.channel.name,
             error,
             parcel.attempts,
         )
-        self._broken = True
+        if error.code != "hour":  # a cap is a matter of the number, not of the channel
+            since_s = self.broken.since_s if self.broken else self._monotonic()
+            self.broken = Broken(self.channel.name, since_s, str(error))
         age = self._now() - parcel.due_at
         if age > timedelta(seconds=self._config.give_up_after_s):
             reason = f"given up after {age.total_seconds() / 3600:.1f} h: {error}"
-            self._mark(lambda: self._outbox.failed(parcel.id, reason, error.code))
+            self._mark(lambda: self._outbox.failed(parcel.id, reason, GIVEN_UP))
             _log.error("%s: %s: %s", self.channel.name, _who(parcel), reason)
             return
         pause_s = max(backoff_s(parcel.attempts), error.retry_after_s or 0.0)
@@ -235,9 +279,9 @@ class Courier:
             self._unmarked.pop(0)
 
     def _works(self) -> None:
-        if self._broken:
+        if self.broken:
             _log.info("%s: works again", self.channel.name)
-        self._broken = False
+        self.broken = None
 
 
 class Dispatcher:
@@ -288,6 +332,10 @@ class Dispatcher:
                 _log.warning("%s has not ended in time; its messages stay stored", thread.name)
         self._threads.clear()
 
+    def broken(self) -> list[Broken]:
+        """The channels whose last message failed for now."""
+        return [broken for courier in self._couriers if (broken := courier.broken) is not None]
+
     def submit(self, alert: AnyAlert) -> AnyAlert:
         """Store an alert and its deliveries, then wake the channels. Raises sqlite3.Error."""
         stored = self._desk.submit(alert)
@@ -325,6 +373,8 @@ class Dispatcher:
                     exc,
                 )
                 failing, pause_s = True, _LOOK_S
+                if isinstance(exc, sqlite3.Error) and self._outbox.mend(exc):
+                    pause_s = 0.0
             if last:
                 return
             wake.wait(pause_s)
@@ -362,6 +412,11 @@ def _acknowledged(before: Incident, by: str, now: Clock) -> Alert:
     state = before.state if ended else IncidentState.ACKNOWLEDGED
     after = replace(before, state=state, acknowledged_by=by, updated_at=now())
     return Alert(Change.UPDATE, before, after)
+
+
+def _is_renamed(alert: Alert) -> bool:
+    before, after = alert.before, alert.after
+    return before is not None and (before.category, before.room) != (after.category, after.room)
 
 
 def _is_open(incident: Incident) -> bool:

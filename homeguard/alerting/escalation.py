@@ -76,11 +76,16 @@ class Planner:
         )
 
     def plan(
-        self, alert: Outgoing, now: datetime, told: Collection[str] = ()
+        self,
+        alert: Outgoing,
+        now: datetime,
+        told: Collection[str] = (),
+        follows: datetime | None = None,
     ) -> tuple[Delivery, ...]:
         """Deliveries of an alert, those due now first.
 
-        `told`: addresses that have heard of it. They alone learn of its changes.
+        `told`: addresses that have heard of it. They alone learn of its changes. `follows`: when
+        people were called for the same category and room; they are again once a repeat is due.
         """
         if isinstance(alert, FaultAlert):
             return tuple(self._fault(alert, now, told))
@@ -88,7 +93,7 @@ class Planner:
         if alert.after.state is IncidentState.TEST:
             return (*notices, *self._notices(self.contacts, now))
         if alert.change is Change.NEW:
-            return (*notices, *self._calls(now))
+            return (*notices, *(self._calls(now) if follows is None else self._again(follows)))
         if alert.change is Change.END or _matters(alert):
             by = alert.after.acknowledged_by if _just_acknowledged(alert) else None
             others = [c for c in self.contacts if c.phone in told and c.name != by]
@@ -128,6 +133,17 @@ class Planner:
         while after_s <= times.repeat_for_s:
             for contact in self.on_duty(now):
                 calls.extend(self._to(contact, Kind.REPEAT, now + timedelta(seconds=after_s)))
+            after_s += times.repeat_every_s
+        return calls
+
+    def _again(self, since: datetime) -> list[Delivery]:
+        """Repeats to all on duty: cancelled when the sound ends, so a flapping one rings once."""
+        times, calls = self.escalation, []
+        after_s = times.repeat_every_s
+        while after_s <= max(times.repeat_for_s, times.repeat_every_s):
+            due_at = since + timedelta(seconds=after_s)
+            for contact in self.on_duty(due_at):
+                calls.extend(self._to(contact, Kind.REPEAT, due_at))
             after_s += times.repeat_every_s
         return calls
 

@@ -52,6 +52,11 @@ _FAULTS = {
     FaultCause.CLIPPED: {"ko": "마이크 소리 깨짐", "en": "microphone overloaded"},
     FaultCause.BEHIND: {"ko": "처리 밀림, 소리 놓침", "en": "too slow, sound is lost"},
     FaultCause.VOTER: {"ko": "판단 모델 멈춤", "en": "voter down"},
+    FaultCause.CONTACT: {"ko": "문자 보낼 수 없음", "en": "cannot be texted"},
+    FaultCause.CAPPED: {"ko": "문자 한도 도달", "en": "text limit reached"},
+    FaultCause.CHANNEL: {"ko": "알림 경로 끊김", "en": "channel away"},
+    FaultCause.DISK: {"ko": "저장 장치 고장", "en": "disk full or failing"},
+    FaultCause.DATABASE: {"ko": "기록 파일 손상", "en": "database was damaged"},
     FaultCause.MUTED: {"ko": "위급한 것만 알림", "en": "only critical alerts"},
 }
 _LATE = {"ko": "지연", "en": "LATE"}

@@ -93,6 +93,7 @@ class MqttLink:
         self._order = threading.Lock()
         self._changed = threading.Condition()
         self._connected = False
+        self._down_s: float | None = None
         self._broken = False
         self._codes: dict[int, ReasonCode] = {}  # by message id, until asked for
         self._waiting: dict[str, list[tuple[int, str]]] = {}  # by key: sent, not acknowledged yet
@@ -106,9 +107,15 @@ class MqttLink:
         """Whether the broker has accepted us and the connection stands."""
         return self._connected
 
+    @property
+    def down_since_s(self) -> float | None:
+        """Since when, by the monotonic clock, there is no connection; None where there is one."""
+        return self._down_s
+
     def start(self) -> None:
         """Connect in the background, again and again; never waits, never raises for a broker."""
         host, port = self._config.host, self._config.port
+        self._down_s = time.monotonic()
         self._client.connect_async(host, port, keepalive=self._config.keepalive_s)
         self._client.loop_start()
 
@@ -242,7 +249,7 @@ class MqttLink:
             for message in self._retained.values():
                 self._publish(message)
             with self._changed:
-                self._connected = True
+                self._connected, self._down_s = True, None
                 self._changed.notify_all()
         try:
             self.on_up()
@@ -262,6 +269,8 @@ class MqttLink:
     ) -> None:
         with self._changed:
             lost, self._connected = self._connected, False
+            if lost:
+                self._down_s = time.monotonic()
             self._changed.notify_all()
         if lost and reason.is_failure:
             self._breaks(f"is gone: {reason}")

@@ -34,7 +34,7 @@ class Mute:
         self._now = now
         self._since_boot = since_boot
         self._lock = threading.Lock()
-        left = [f for f in outbox.open_faults() if f.cause is FaultCause.MUTED]
+        left = [f for f in outbox.history.open_faults() if f.cause is FaultCause.MUTED]
         self._fault: Fault | None = left[-1] if left else None
         self._ends_s = since_boot() + self._remaining_s()
 

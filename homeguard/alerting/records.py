@@ -21,6 +21,7 @@ from homeguard.domain import (
 )
 
 FAULT = "fault"  # the state of a fault's row among the incidents
+GIVEN_UP = "given_up"  # the code of a message that was tried for as long as it may be
 CLAIMED = "claimed"  # between PENDING and what became of it; only a crash leaves one behind
 
 
@@ -37,6 +38,24 @@ class Parcel:
     attempts: int
     polls: int = 0
     reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message that was sent: of which incident, which is of which category where."""
+
+    incident_id: str
+    what: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A contact whose last message was refused for good, or put off by a cap."""
+
+    name: str
+    code: str
+    error: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +77,22 @@ class DeliveryRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Visit:
+    """What somebody did by the link of a message: heard the recording, acknowledged."""
+
+    name: str
+    what: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class IncidentRecord:
     """An incident with its messages, in the order in which they were planned."""
 
     incident: Incident
     acknowledged_at: datetime | None
     deliveries: tuple[DeliveryRecord, ...]
+    visits: tuple[Visit, ...] = ()
 
 
 _INCIDENT: TypeAdapter[Incident] = TypeAdapter(Incident)

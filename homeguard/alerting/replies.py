@@ -63,7 +63,7 @@ class Replies:
 
     def look(self) -> None:
         """Read once, if anybody could answer. Raises DeliveryError, sqlite3.Error."""
-        since = self._outbox.awaits_reply("sms", self._now() - ANSWERABLE)
+        since = self._outbox.answers.awaited("sms", self._now() - ANSWERABLE)
         if since is None:
             return
         for reply in sorted(self._read(since - _CLOCKS_DIFFER), key=lambda each: each.sent_at):
@@ -78,13 +78,13 @@ class Replies:
             why = "it is too old, or from the future"
         else:
             told_by = reply.sent_at + _CLOCKS_DIFFER
-            meant = self._outbox.answerable("sms", reply.address, now - ANSWERABLE, told_by)
+            meant = self._outbox.answers.answerable("sms", reply.address, now - ANSWERABLE, told_by)
             if meant is None:
                 why = "nothing that this number was told is open"
             else:
                 incident_id, name = meant
         # Used up before it counts: after a crash it must not take another incident.
-        if not self._outbox.use_reply(reply.sid, reply.sent_at, incident_id):
+        if not self._outbox.answers.use_reply(reply.sid, reply.sent_at, incident_id):
             return
         if incident_id is None:
             _log.warning("SMS from %s ignored: %s", masked(reply.address), why)

@@ -19,9 +19,18 @@ from twilio.http.response import Response
 from twilio.rest import Client
 from twilio.rest.api.v2010.account.message import MessageInstance
 
+from homeguard.alerting.records import Sent
 from homeguard.alerting.replies import Reply
 from homeguard.config import ConfigError, SmsConfig
-from homeguard.domain import Alert, Contact, DeliveryError, DeliveryState, Outgoing, Receipt
+from homeguard.domain import (
+    Alert,
+    Contact,
+    DeliveryError,
+    DeliveryState,
+    Incident,
+    Outgoing,
+    Receipt,
+)
 
 RESERVED = 3  # messages a day that only a new emergency may use
 _DAY = timedelta(days=1)
@@ -52,14 +61,14 @@ _REASONS = {
 }
 
 Compose = Callable[[Outgoing, Contact], str]
-SentLog = Callable[[str, datetime], Sequence[str]]  # address, since -> incident of each message
+SentLog = Callable[[str, datetime], Sequence[Sent]]  # address, since -> messages
 
 
 class SmsChannel:
     """Sends texts and asks how far they got; called by one thread.
 
-    `compose` writes the text. `sent` gives the incident of each message that an address was sent
-    since a time: the cap per number and day counts them. Raises ConfigError for a `base_url` over
+    `compose` writes the text. `sent` gives the messages that an address was sent since a time:
+    the caps per number count them. Raises ConfigError for a `base_url` over
     which the token would travel in the clear.
     """
 
@@ -134,21 +143,25 @@ class SmsChannel:
         if not recipient.address.startswith(self._config.countries):
             message = "its country is not among sms.countries: add it there if it is right"
             raise DeliveryError(message, retryable=False, code="country")
-        incidents = self._sent(recipient.address, self._now() - _DAY)
-        new = isinstance(alert, Alert) and alert.after.id not in incidents
+        sent = self._sent(recipient.address, self._now() - _DAY)
+        new = isinstance(alert, Alert) and alert.after.id not in {s.incident_id for s in sent}
         limit = self._config.max_per_day - (0 if new else min(RESERVED, self._config.max_per_day))
-        if len(incidents) >= limit:
+        if len(sent) >= limit:
             kept = "" if new else f" ({RESERVED} are kept for a new emergency)"
             message = (
-                f"{len(incidents)} messages in 24 h reach the cap of this number{kept}: "
+                f"{len(sent)} messages in 24 h reach the cap of this number{kept}: "
                 "raise sms.max_per_day, or find out what sets off the alerts"
             )
             raise DeliveryError(message, retryable=False, code="cap")
-        self._check_hour(alert, recipient, new=new)
+        self._check_hour(alert, recipient)
 
-    def _check_hour(self, alert: Outgoing, recipient: Contact, *, new: bool) -> None:
-        """Put a flood off; a new emergency always gets out, and a fault leaves it room."""
-        hour = len(self._sent(recipient.address, self._now() - _HOUR))
+    def _check_hour(self, alert: Outgoing, recipient: Contact) -> None:
+        """Put a flood off; what is new in kind or place always gets out, a fault leaves it room."""
+        sent = self._sent(recipient.address, self._now() - _HOUR)
+        hour, after = len(sent), alert.after
+        new = isinstance(after, Incident) and all(
+            s.incident_id != after.id and s.what != (after.category, after.room) for s in sent
+        )
         limit = self._config.max_per_hour // (1 if isinstance(alert, Alert) else 2)
         if hour >= limit and not new:
             message = f"{hour} messages in an hour reach the cap of this number (sms.max_per_hour)"

@@ -23,6 +23,7 @@ READ_TIMEOUT_S = 5.0
 # What FFmpeg may open in turn: a playlist must not lead a file to the network, or a url to a file.
 FILE_PROTOCOLS = "file"
 URL_PROTOCOLS = "http,https,rtsp,rtsps,rtp,udp,tcp,tls,crypto,httpproxy,hls"
+LONGEST_S = 86_400.0  # of a recording: a few bytes may claim, or even hold, years of silence
 SHORTFALL = 0.95  # of the length a file claims; holding less than this is worth a warning
 # Full scale of FFmpeg's integer sample formats, packed or planar.
 FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
@@ -69,16 +70,26 @@ class MediaFile:
             return _claimed_s(container, 1.0)
 
     def chunks(self) -> Iterator[AudioChunk]:
-        """Decode to the end. Raises SourceError, never retryable, if no sound is there at all."""
+        """Decode to the end. Raises SourceError, never retryable.
+
+        That is where no sound is there at all, or more than LONGEST_S.
+        """
         self.damage = damage = Damage()
         with self._opened() as container:
             damage.claimed_s = _claimed_s(container, _missing(self._path))
+            self._check_length(_claimed_s(container, 1.0) or 0.0)
             for chunk in _decoded(container, self._room, damage):
                 damage.heard_s = chunk.end_s
+                self._check_length(chunk.end_s)
                 yield chunk
         if damage.heard_s == 0.0:
             reason = damage.stopped or "it holds no sound"
             message = f"{self._path}: {reason}"
+            raise SourceError(message, retryable=False)
+
+    def _check_length(self, length_s: float) -> None:
+        if length_s > LONGEST_S:
+            message = f"{self._path}: longer than {LONGEST_S / 3600:.0f} h: cut it into pieces"
             raise SourceError(message, retryable=False)
 
     @contextmanager

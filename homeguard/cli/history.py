@@ -60,7 +60,7 @@ def list_incidents(
     """The last incidents, newest first."""
     loaded = load_config(config)
     with _outbox(loaded, state_dir) as outbox:
-        incidents = outbox.incidents(limit) if outbox else []
+        incidents = outbox.history.incidents(limit) if outbox else []
     if as_json:
         _print_json([_incident(incident) for incident in incidents])
     elif not incidents:
@@ -80,7 +80,7 @@ def show_incident(
     """One incident with its votes and everything that was sent for it."""
     loaded = load_config(config)
     with _outbox(loaded, state_dir) as outbox:
-        record = outbox.show(incident) if outbox else None
+        record = outbox.history.show(incident) if outbox else None
     if record is None:
         _unknown(incident)
     elif as_json:
@@ -107,7 +107,7 @@ def acknowledge_incident(
 
     loaded = load_config(config)
     with _outbox(loaded, state_dir) as outbox:
-        found = outbox.incident(incident) if outbox else None
+        found = outbox.history.incident(incident) if outbox else None
         if outbox is None or found is None:
             _unknown(incident)
             return
@@ -135,7 +135,7 @@ def export_incidents(
     """Every incident with its messages, oldest first."""
     loaded = load_config(config)
     with _outbox(loaded, state_dir) as outbox:
-        records = (_record(record) for record in (outbox.export() if outbox else ()))
+        records = (_record(record) for record in (outbox.history.export() if outbox else ()))
         if out is None:
             _export(records, form, typer.get_text_stream("stdout"))
             return
@@ -247,6 +247,9 @@ def _lines(record: IncidentRecord) -> Iterator[str]:
         yield f"  clip          {incident.clip.path} ({incident.clip.duration_s:.1f} s)"
     for delivery in record.deliveries:
         yield f"  message       {describe(delivery)}"
+    for visit in record.visits:
+        when = f"{visit.at.astimezone():%Y-%m-%d %H:%M:%S}"
+        yield f"  link          {visit.what} by {visit.name}, {when}"
 
 
 def describe(delivery: DeliveryRecord) -> str:
@@ -314,6 +317,10 @@ def _record(record: IncidentRecord) -> dict[str, Any]:
         "acknowledged_at": _iso(record.acknowledged_at),
         "votes": votes,
         "deliveries": deliveries,
+        "visits": [
+            {"name": visit.name, "what": visit.what, "at": _iso(visit.at)}
+            for visit in record.visits
+        ],
     }
 
 

@@ -20,14 +20,17 @@ def run(
         bool, typer.Option("--verbose", "-v", help="Log what goes on, not only what matters.")
     ] = False,
 ) -> None:
-    """Listen and alert until told to stop (SIGTERM or Ctrl-C); ends within 5 seconds."""
+    """Listen and alert until told to stop (SIGTERM or Ctrl-C); ends within 5 seconds.
+
+    SIGHUP reads the config again; one with an error is refused and the old one stays in force.
+    """
     from homeguard import runtime as _runtime  # noqa: F401 - before any native library
     from homeguard.config import Secrets
     from homeguard.daemon import run as run_daemon
     from homeguard.logs import configure
 
     configure(verbose=verbose)
-    run_daemon(_placed(load_config(config)), Secrets.load())
+    run_daemon(_placed(load_config(config)), Secrets.load(), lambda: _placed(load_config(config)))
 
 
 def demo() -> None:

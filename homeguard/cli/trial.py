@@ -42,7 +42,7 @@ class Trial:
 
     def deliveries(self, identity: str) -> tuple[DeliveryRecord, ...]:
         """The test's messages as they are now."""
-        record = self._outbox.show(identity)
+        record = self._outbox.history.show(identity)
         return record.deliveries if record else ()
 
     def follow(self, identity: str, timeout_s: float) -> Iterator[DeliveryRecord]:

@@ -53,7 +53,7 @@ class Scene:
             self.dispatcher.submit(new(an_incident(name)))
 
     def by(self, name: str) -> str | None:
-        incident = self.outbox.incident(name)
+        incident = self.outbox.history.incident(name)
         assert incident is not None
         return incident.acknowledged_by
 
@@ -93,7 +93,7 @@ def test_an_unknown_incident_is_answered_with_the_reason(
 
 def test_a_test_is_raised_and_its_time_told(scene: Scene) -> None:
     scene.commands(parse_command("test", b"PRESS"))
-    newest = next(i for i in scene.outbox.incidents() if i.state is IncidentState.TEST)
+    newest = next(i for i in scene.outbox.history.incidents() if i.state is IncidentState.TEST)
     assert newest.room == "kitchen"
     assert scene.link.answers == [("test", START.isoformat())]
 

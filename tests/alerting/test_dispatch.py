@@ -55,7 +55,7 @@ def a_desk(outbox: Outbox, clock: SteppedClock) -> Desk:
 
 
 def state_of(outbox: Outbox, place: int) -> DeliveryState:
-    record = outbox.show(an_incident().id)
+    record = outbox.history.show(an_incident().id)
     assert record is not None
     return record.deliveries[place].state
 

@@ -14,6 +14,7 @@ from homeguard.alerting.dispatch import Courier, Desk
 from homeguard.alerting.escalation import Planner
 from homeguard.alerting.message import Texter, segments
 from homeguard.alerting.outbox import Outbox
+from homeguard.alerting.records import Sent
 from homeguard.alerting.schema import EventWriter
 from homeguard.alerting.sms import SmsChannel
 from homeguard.config import AlertsConfig, EscalationConfig
@@ -73,11 +74,12 @@ class Scene:
 
 
 def test_faults_take_half_of_an_hour_at_most(gateway: Gateway) -> None:
-    earlier = ["old"] * 4
+    said = Sent("old", ("fire", "den"))
+    earlier = [said] * 4
     texter, clock = Texter(a_config()), SteppedClock()
     channel = SmsChannel(sms_config(gateway), TOKEN, texter, lambda *_: earlier, clock)
     channel.send(a_fault(), KOREAN)
-    earlier.append("old")
+    earlier.append(said)
     with pytest.raises(DeliveryError, match="an hour"):
         channel.send(a_fault(), KOREAN)
     assert [message.body for message in gateway.messages] == [text(a_fault())]
@@ -109,7 +111,7 @@ def test_recovery_is_told_to_those_who_knew_and_stops_the_rest(scene: Scene) -> 
     scene.step(0)
     scene.step(7200)
     assert scene.told == [("new", KIM.name), ("end", KIM.name)]
-    assert scene.outbox.open_faults() == []
+    assert scene.outbox.history.open_faults() == []
 
 
 def test_a_fault_told_late_is_still_told_with_its_end(scene: Scene) -> None:
@@ -141,10 +143,10 @@ def test_an_alert_goes_before_faults_that_waited_longer(scene: Scene) -> None:
 
 def test_a_fault_is_no_incident(scene: Scene) -> None:
     scene.desk.submit(a_fault())
-    assert scene.outbox.incidents() == scene.outbox.running() == []
-    assert scene.outbox.incident("f1") is None
-    assert list(scene.outbox.export()) == []
-    assert [fault.id for fault in scene.outbox.open_faults()] == ["f1"]
+    assert scene.outbox.history.incidents() == scene.outbox.history.running() == []
+    assert scene.outbox.history.incident("f1") is None
+    assert list(scene.outbox.history.export()) == []
+    assert [fault.id for fault in scene.outbox.history.open_faults()] == ["f1"]
 
 
 def test_an_open_fault_outlives_a_restart_and_the_forgetting(scene: Scene, tmp_path: Path) -> None:
@@ -154,7 +156,7 @@ def test_an_open_fault_outlives_a_restart_and_the_forgetting(scene: Scene, tmp_p
     scene.outbox.forget(START + timedelta(days=1))
     scene.outbox.close()
     scene.outbox = Outbox(tmp_path, scene.clock)
-    assert scene.outbox.open_faults()[0].cause is FaultCause.OFFLINE
+    assert scene.outbox.history.open_faults()[0].cause is FaultCause.OFFLINE
 
 
 def text(alert: FaultAlert, to: Contact = KOREAN) -> str:

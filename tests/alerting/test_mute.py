@@ -77,7 +77,7 @@ def test_a_new_incident_is_recorded_and_held_back(scene: Scene) -> None:
     scene.desk.submit(new(FALL))
     scene.desk.submit(update(FALL, room="kitchen"))
     assert scene.told() == []
-    assert [incident.id for incident in scene.outbox.held()] == ["fall"]
+    assert [incident.id for incident in scene.outbox.history.held()] == ["fall"]
 
 
 def test_what_still_runs_after_the_mute_is_told_as_new(scene: Scene) -> None:
@@ -85,10 +85,10 @@ def test_what_still_runs_after_the_mute_is_told_as_new(scene: Scene) -> None:
     scene.told()
     scene.desk.submit(new(FALL))
     scene.clock.step(601)
-    (held,) = scene.outbox.held()
+    (held,) = scene.outbox.history.held()
     scene.desk.submit(Alert(Change.UPDATE, held, held))
     assert scene.told() == [("Alert", "new", KIM.name)]
-    assert scene.outbox.held() == []
+    assert scene.outbox.history.held() == []
 
 
 def test_what_ended_during_the_mute_stays_a_record(scene: Scene) -> None:
@@ -97,8 +97,8 @@ def test_what_ended_during_the_mute_stays_a_record(scene: Scene) -> None:
     scene.desk.submit(new(FALL))
     scene.desk.submit(end(FALL))
     scene.clock.step(601)
-    assert (scene.told(), scene.outbox.held()) == ([], [])
-    assert scene.outbox.incident("fall") is not None
+    assert (scene.told(), scene.outbox.history.held()) == ([], [])
+    assert scene.outbox.history.incident("fall") is not None
 
 
 def test_what_is_critical_goes_out_all_the_same(scene: Scene) -> None:
@@ -141,7 +141,7 @@ def test_off_ends_it(scene: Scene) -> None:
     scene.begin()
     assert scene.mute.end(scene.desk.submit)
     assert not scene.mute.end(scene.desk.submit)
-    assert scene.outbox.open_faults() == []
+    assert scene.outbox.history.open_faults() == []
 
 
 @pytest.mark.parametrize("seconds", [-1.0, 3601.0, float("inf"), float("nan")])

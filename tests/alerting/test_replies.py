@@ -38,7 +38,8 @@ class Scene:
         self.replies = Replies(channel.replies, self.outbox, self.desk.acknowledge, self.clock)
         for identity in ("one", "two"):
             at = self.clock()
-            self.desk.submit(new(an_incident(identity, raised_at=at, updated_at=at)))
+            times = {"raised_at": at, "updated_at": at}
+            self.desk.submit(new(an_incident(identity, room=identity, **times)))
             self.courier.deliver_due()
             self.clock.step(1)
 
@@ -48,7 +49,7 @@ class Scene:
 
     @property
     def by(self) -> list[str | None]:
-        found = [self.outbox.incident(identity) for identity in ("one", "two")]
+        found = [self.outbox.history.incident(identity) for identity in ("one", "two")]
         return [incident.acknowledged_by if incident else None for incident in found]
 
 
@@ -97,7 +98,7 @@ def test_a_reply_from_before_the_message_takes_nothing(tmp_path: Path, gateway: 
     scene.desk.submit(new(an_incident("three", raised_at=at, updated_at=at)))
     scene.courier.deliver_due()
     scene.replies.look()
-    three = scene.outbox.incident("three")
+    three = scene.outbox.history.incident("three")
     assert three is not None
     assert three.acknowledged_by is None
     scene.outbox.close()

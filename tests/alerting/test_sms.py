@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -13,10 +13,12 @@ from homeguard.alerting.dispatch import Courier, Desk
 from homeguard.alerting.escalation import Planner
 from homeguard.alerting.message import Texter
 from homeguard.alerting.outbox import Outbox
-from homeguard.alerting.sms import SmsChannel
+from homeguard.alerting.records import Sent
+from homeguard.alerting.sms import SentLog, SmsChannel
 from homeguard.config import AlertsConfig, ConfigError, EscalationConfig, SmsConfig
 from homeguard.demo.gateway import Fault, Gateway
 from homeguard.domain import Contact, DeliveryError, DeliveryState
+from homeguard.labels import Category
 from tests.alerting.cases import KIM, LEE, SteppedClock, a_config, an_incident, end, new
 from tests.parts.twilio import SENDER, TOKEN, sms_config
 
@@ -24,13 +26,13 @@ TO = Contact(KIM.name, KIM.phone)
 OTHER = Contact(LEE.name, LEE.phone)
 
 
-def never(_address: str, _since: datetime) -> tuple[str, ...]:
+def never(_address: str, _since: datetime) -> Sequence[Sent]:
     return ()
 
 
 def a_channel(
     gateway: Gateway,
-    sent: Callable[[str, datetime], tuple[str, ...]] = never,
+    sent: SentLog = never,
     token: str = TOKEN,
     **changes: object,
 ) -> SmsChannel:
@@ -149,8 +151,8 @@ def test_a_country_that_is_not_allowed_is_refused_here(gateway: Gateway) -> None
 def test_the_cap_of_a_day_keeps_three_for_a_new_emergency(gateway: Gateway) -> None:
     told = ["old"] * 6
 
-    def sent(_address: str, _since: datetime) -> tuple[str, ...]:
-        return tuple(told)
+    def sent(_address: str, _since: datetime) -> tuple[Sent, ...]:
+        return tuple(Sent(name, ("storm", "den")) for name in told)
 
     channel = a_channel(gateway, sent, max_per_day=10)
     channel.send(end(an_incident("old")), TO)
@@ -221,26 +223,26 @@ def test_from_the_outbox_to_both_contacts(
         courier.deliver_due()
         clock.step(6)
     assert [message.to for message in gateway.messages] == [LEE.phone]
-    record = outbox.show(an_incident().id)
+    record = outbox.history.show(an_incident().id)
     assert record is not None
     calls = [row for row in record.deliveries if row.kind == "first"]
     assert [(row.state, row.code) for row in calls] == [
         (DeliveryState.FAILED, "21610"),
         (DeliveryState.DELIVERED, None),
     ]
-    assert outbox.sent_to("sms", LEE.phone, clock.at.replace(year=2020)) == (an_incident().id,)
+    assert outbox.sent_to("sms", LEE.phone, clock.at.replace(year=2020)) == (
+        Sent(an_incident().id, ("fire", "living-room")),
+    )
 
 
-def sent_in_the_hour(*incidents: str) -> Callable[[str, datetime], tuple[str, ...]]:
-    return lambda _address, _since: incidents
-
-
-def test_an_eleventh_message_in_an_hour_waits_but_a_new_incident_does_not(
-    gateway: Gateway,
-) -> None:
-    channel = a_channel(gateway, sent_in_the_hour(*["old"] * 10))
-    with pytest.raises(DeliveryError) as caught:
-        channel.send(end(an_incident("old")), TO)
-    assert (caught.value.retryable, caught.value.code) == (True, "hour")
-    channel.send(new(an_incident("other")), TO)
-    assert len(gateway.messages) == 1
+def test_an_eleventh_message_in_an_hour_waits_but_what_is_new_does_not(gateway: Gateway) -> None:
+    fire = an_incident("old")
+    said = [Sent("old", (fire.category, fire.room))] * 10
+    channel = a_channel(gateway, lambda _address, _since: said)
+    for alert in (end(fire), new(an_incident("the same again"))):
+        with pytest.raises(DeliveryError) as caught:
+            channel.send(alert, TO)
+        assert (caught.value.retryable, caught.value.code) == (True, "hour")
+    channel.send(new(an_incident("other", category=Category.ROBBERY)), TO)
+    channel.send(new(an_incident("elsewhere", room="kitchen")), TO)
+    assert len(gateway.messages) == 2

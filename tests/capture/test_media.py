@@ -238,3 +238,19 @@ def test_a_url_of_another_kind_is_refused():
 
 def test_a_password_is_never_shown():
     assert hide_password("rtsp://u:p@cam.local/s?key=1") == "rtsp://cam.local/s"
+
+
+@pytest.mark.parametrize("claims", [True, False])
+def test_a_recording_without_end_is_refused(tmp_path, monkeypatch, claims):
+    monkeypatch.setattr("homeguard.capture.media.LONGEST_S", 2.0)
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.zeros(16_000 * 5, np.float32), 16_000, subtype="PCM_16")
+    if not claims:  # as a program writes it that could not seek back
+        head = bytearray(path.read_bytes())
+        head[4:8] = head[40:44] = b"\xff\xff\xff\xff"
+        path.write_bytes(head)
+    recording = MediaFile("den", path)
+    with pytest.raises(SourceError, match="cut it into pieces") as caught:
+        list(recording.chunks())
+    assert not caught.value.retryable
+    assert recording.damage.heard_s <= 2.1

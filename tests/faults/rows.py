@@ -1,0 +1,16 @@
+"""All rows of the fault table, in the order of printing. A new group of rows is added here."""
+
+from __future__ import annotations
+
+from tests.faults import broker, crash, daemon, sms, storage, storm, web
+from tests.faults.table import Row
+
+ROWS: tuple[Row, ...] = (
+    *broker.ROWS,
+    *sms.ROWS,
+    *storage.ROWS,
+    *crash.ROWS,
+    *storm.ROWS,
+    *daemon.ROWS,
+    *web.ROWS,
+)

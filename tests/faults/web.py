@@ -1,0 +1,85 @@
+"""Rows about the page behind the links: it is attacked while an alert goes out."""
+
+from __future__ import annotations
+
+import http.client
+import secrets
+import socket
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from homeguard.alerting.links import Links
+from homeguard.domain import Contact
+from homeguard.web.server import CONNECTIONS, Site, WebServer
+from tests.alerting.cases import SteppedClock, an_incident, new
+from tests.faults.post import KIM, a_config, a_gateway, opened
+from tests.faults.sms import to
+from tests.faults.table import Outcome, Row
+
+
+def attacked(directory: Path) -> Outcome:
+    """Slow clients, guessed links and uploads at once, then an alert."""
+    clock = SteppedClock()
+    with a_gateway() as gateway:
+        config = a_config(directory / "state", None, gateway, clips={"share": "link"})
+        with opened(config, clock) as post:
+            contact = Contact("김철수", KIM)
+            links = Links(secrets.token_bytes(32), "http://127.0.0.1", [contact], clock)
+            server = WebServer(
+                "127.0.0.1", 0, Site(config, post.outbox, links, post.desk.acknowledge)
+            )
+            server.start()
+            ends, answers, lock = time.monotonic() + 5.0, list[int](), threading.Lock()
+            post.desk.submit(new(an_incident("b" * 16, room="kitchen")))
+            good = (links.url("b" * 16, contact) or "").removeprefix("http://127.0.0.1")
+
+            def guess() -> None:
+                paths = (f"/i/{secrets.token_urlsafe(32)[:43]}/ack", f"{good}/../../etc/passwd")
+                while time.monotonic() < ends:
+                    for path in paths:
+                        web = http.client.HTTPConnection("127.0.0.1", server.port, timeout=2)
+                        with suppress(OSError, http.client.HTTPException):
+                            web.request("POST", path, headers={"Content-Length": "1000000000"})
+                            status = web.getresponse().status
+                            with lock:
+                                answers.append(status)
+                        web.close()
+
+            slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(12)]
+            for each in slow:
+                each.sendall(b"GET /i/")
+            threads = [threading.Thread(target=guess) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            time.sleep(0.5)
+            busy = threading.active_count()
+            began = time.monotonic()
+            post.desk.submit(new(an_incident()))
+            post.deliver()
+            took_s = time.monotonic() - began
+            texts = to(gateway, KIM)
+            for thread in threads:
+                thread.join()
+            for each in slow:
+                each.close()
+            server.stop()
+            taken = post.outbox.history.incident("b" * 16)
+    passed = texts == 2 and took_s < 2.0 and set(answers) == {404} and busy < 3 * CONNECTIONS
+    passed = passed and taken is not None and taken.acknowledged_by is None
+    return Outcome(
+        passed,
+        f"{len(answers)} guesses and uploads, all answered {sorted(set(answers))}; the alert was "
+        f"stored and sent in {took_s:.2f} s meanwhile; nothing acknowledged",
+    )
+
+
+ROWS = (
+    Row(
+        "web-attack",
+        "slow clients, guessed links, `../` and 1 GB uploads at the page",
+        "refused unread; an alert goes out within 2 s meanwhile",
+        attacked,
+    ),
+)
