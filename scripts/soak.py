@@ -163,8 +163,8 @@ def look(pid: int, began: float, seen: set[int]) -> Sample:
         pss_mb=round(pss / 1024, 1),
         main_rss_mb=round(_field(pid, "status", "VmRSS:") / 1024, 1),
         cpu_s=round(cpu, 1),
-        descriptors=sum(len(os.listdir(f"/proc/{each}/fd")) for each in family),
-        threads=sum(len(os.listdir(f"/proc/{each}/task")) for each in family),
+        descriptors=sum(len(list(Path(f"/proc/{each}/fd").iterdir())) for each in family),
+        threads=sum(len(list(Path(f"/proc/{each}/task").iterdir())) for each in family),
         processes=len(family),
         restarts=len(seen) - len(family),
     )

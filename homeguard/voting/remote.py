@@ -1,7 +1,8 @@
 """A voter in a process of its own, and the few bytes that go to and fro.
 
 To the voter: once what it is to be; then for each window a JSON header, its samples, its log-mel.
-Back: the vote as JSON. Nothing is pickled; 480 kB a window cost about a millisecond (docs/decisions/0009-voters-apart.md).
+Back: the vote as JSON. Nothing is pickled; 480 kB a window cost a millisecond or two
+(docs/decisions/0009-voters-apart.md).
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ class RemoteVoter:
     """Looks like the voter; the real one sits in a process. One thread asks it."""
 
     def __init__(self, name: str, nursery: Nursery, order: bytes = b"") -> None:
-        """Have its process made and given the `order`; it loads meanwhile. Raises HomeGuardError."""
+        """Have its process made and given the `order`; it loads at once.
+
+        Raises HomeGuardError.
+        """
         self.name = name
         self.models: Mapping[str, str] = {}
         self.missing: tuple[str, ...] = ()

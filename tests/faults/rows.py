@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults import broker, sms, storage
+from tests.faults import broker, hearing, sms, storage, voters
 from tests.faults.table import Row
 
-ROWS: tuple[Row, ...] = (*broker.ROWS, *sms.ROWS, *storage.ROWS)
+ROWS: tuple[Row, ...] = (*hearing.ROWS, *voters.ROWS, *broker.ROWS, *sms.ROWS, *storage.ROWS)

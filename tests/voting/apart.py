@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from homeguard.voting import remote, seat
 from homeguard.voting.features import Extractor
 from homeguard.voting.nursery import Nursery
 from homeguard.voting.panel import ORDER, Panel
-from homeguard.voting.remote import RemoteVoter, Seated, work_of
+from homeguard.voting.remote import RemoteVoter, Seated
 from homeguard.voting.seat import judged
 from homeguard.voting.sound import InvalidOutput
 from homeguard.voting.vote import decide
@@ -97,11 +98,10 @@ def main(how: str) -> None:
     remote.GROWTH_MB = 100.0
     harm = {"encoder": WITHIN.get(how, well)}
 
-    def loader(name: str) -> Callable[[], Seated]:
-        voter = Fragile(name, harm.get(name, well))
-        return lambda: Seated(voter, Extractor(None), {}, ())
+    def load(name: str, _order: bytes) -> Seated:
+        return Seated(Fragile(name, harm.get(name, well)), Extractor(None), {}, ())
 
-    nursery = Nursery({name: work_of(name, loader(name), judged) for name in ORDER})
+    nursery = Nursery(lambda connection: remote.serve(connection, load, judged))
     voters = {name: RemoteVoter(name, nursery).ready() for name in ORDER}
     first = voters["encoder"].pid
     builds = {name: (lambda n=name: RemoteVoter(n, nursery).ready()) for name in ORDER}
@@ -121,15 +121,15 @@ def main(how: str) -> None:
         panel.tend()
         troubles |= set(panel.troubles().values())
         renewed = panel._seats["encoder"]._worker.voter
-        if number > HARM_S and renewed is not None and renewed.pid != first:
-            if encoder.reason.value == "heard":
-                break
+        fresh = isinstance(renewed, RemoteVoter) and renewed.pid != first
+        if number > HARM_S and fresh and encoder.reason.value == "heard":
+            break
         time.sleep(0.02)
     back_s = time.monotonic() - harmed_s
     panel.close()
     nursery.close()
     time.sleep(0.05)
-    print(
+    sys.stdout.write(
         json.dumps(
             {
                 "before": reasons[:3],
@@ -140,7 +140,7 @@ def main(how: str) -> None:
                 "back": reasons[-1] == "heard",
                 "back_s": back_s,
                 "took_s": time.monotonic() - began,
-                "first_lives": os.path.exists(f"/proc/{first}"),
+                "first_lives": Path(f"/proc/{first}").exists(),
             }
         )
     )
