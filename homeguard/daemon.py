@@ -1,6 +1,7 @@
 """The daemon: start order, the loop that judges, supervision, and the stop in reverse.
 
 Threads: one a room for capture, this one for judging, one a voter, one a channel, paho's own.
+Processes: one a voter, and the nursery that makes them.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ from homeguard.notify import Notifier
 from homeguard.pipeline import At, Heard, Home, Room, stream_clock
 from homeguard.reload import Reload
 from homeguard.supervision import Supervisor
-from homeguard.voting.load import Voting, load_panel
+from homeguard.voting.load import Voting, load_panel, load_panel_apart, serve
+from homeguard.voting.nursery import Nursery
 from homeguard.voting.registry import Registry
 
 INBOX_CHUNKS = 300  # a room may lag about 29 s behind before it loses sound
@@ -64,6 +66,7 @@ def run(config: Config, secrets: Secrets, reread: Callable[[], Config]) -> None:
     Raises HomeGuardError where the daemon cannot do its job at all: no voter, a second daemon on
     the same state directory, a database that cannot be opened.
     """
+    nursery = Nursery(serve)  # before there are threads
     stop, halt = threading.Event(), threading.Event()
     reload, notifier = Reload(reread, halt), Notifier()
     reload.start()
@@ -73,7 +76,7 @@ def run(config: Config, secrets: Secrets, reread: Callable[[], Config]) -> None:
             halt.clear()
             reload.config = None
             try:
-                _run_once(config, secrets, notifier, stop, halt)
+                _run_once(config, secrets, nursery, notifier, stop, halt)
             except HomeGuardError as exc:
                 if worked is None or config is worked:
                     raise
@@ -83,24 +86,29 @@ def run(config: Config, secrets: Secrets, reread: Callable[[], Config]) -> None:
                 worked, config = config, reload.config or config
         notifier.stopping()
     reload.stop()
+    nursery.close()
 
 
 def _run_once(
     config: Config,
     secrets: Secrets,
+    nursery: Nursery,
     notifier: Notifier,
     stop: threading.Event,
     halt: threading.Event,
 ) -> None:
     with ExitStack() as stack:
-        daemon = Daemon(config, secrets, stack, notifier=notifier)
+        daemon = Daemon(config, secrets, stack, nursery=nursery, notifier=notifier)
         if stop.is_set():  # while models were loaded
             halt.set()
         daemon.run(halt)
 
 
 class Daemon:
-    """Everything that lives as long as the daemon; `stack` ends it in reverse order."""
+    """Everything that lives as long as the daemon; `stack` ends it in reverse order.
+
+    Without a nursery the voters are threads of this process, as the demo has them.
+    """
 
     def __init__(
         self,
@@ -108,10 +116,12 @@ class Daemon:
         secrets: Secrets,
         stack: ExitStack,
         *,
+        nursery: Nursery | None = None,
         now: Callable[[], datetime] = utc_now,
         notifier: Notifier | None = None,
     ) -> None:
         self._config = config
+        self._nursery = nursery
         self._now = now
         self._notifier = notifier or Notifier()
         self._on_decision: list[Callable[[Heard], None]] = []
@@ -203,14 +213,23 @@ class Daemon:
                 listener.finish()
 
     def _tick(self) -> None:
-        self._voting.panel.tend()
-        self._supervisor.tick(self._listeners, missing=bool(self._voting.missing))
+        panel = self._voting.panel
+        panel.tend()
+        troubles = panel.troubles()
+        if troubles and self._nursery is not None and not self._nursery.alive:
+            message = "the process that makes voters has ended: HomeGuard must be started anew"
+            raise HomeGuardError(message)
+        missing = bool(self._voting.missing)
+        self._supervisor.tick(self._listeners, troubles, missing=missing)
         if not any(listener.audible for listener in self._listeners):
             # Deaf, but known to be so and told: a restart would not bring the microphone back.
             self._notifier.alive()
 
     def _load_voting(self) -> Voting:
-        voting = load_panel(self._config, Registry.open(self._config.node))
+        if self._nursery is None:
+            voting = load_panel(self._config, Registry.open(self._config.node))
+        else:
+            voting = load_panel_apart(self._config, self._nursery)
         for line in voting.missing:
             _log.error("a voter is missing: %s", line)
         if not any(name in voting.models for name in ("head", "cnn", "transcriber")):

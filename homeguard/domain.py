@@ -305,6 +305,7 @@ class FaultCause(StrEnum):
     CHANNEL = "channel"  # a way out of the house is away
     DISK = "disk"  # full or failing
     DATABASE = "database"  # was damaged and set aside
+    UNJUDGED = "unjudged"  # no voter is left: nothing is judged
     MUTED = "muted"  # somebody muted the home: meant, but everybody is to know
 
     @property

@@ -6,7 +6,7 @@ Symptoms are what is wrong now, in monotonic time; a fault is one that lasted, a
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -156,13 +156,18 @@ class _Clipping:
 
 
 class VoterHealth:
-    """Which voters are down: BAD_VOTES in a row that are faults. A skipped one says nothing."""
+    """Which voters are down: BAD_VOTES in a row that are faults, or not there to be asked.
 
-    def __init__(self) -> None:
+    `voters` are those that are switched on; when all are down, nothing is judged.
+    """
+
+    def __init__(self, voters: Iterable[str]) -> None:
+        self._voters = frozenset(voters)
         self._bad: dict[str, tuple[int, float, str]] = {}  # votes, since when, the last detail
+        self._away: dict[str, tuple[float, str]] = {}  # since when, why
 
     def heard(self, votes: Iterable[Vote], now_s: float) -> None:
-        """Take the votes on one window."""
+        """Take the votes on one window. A skipped one says nothing."""
         for vote in votes:
             if vote.reason.is_fault:
                 count, since_s, _ = self._bad.get(vote.voter, (0, now_s, ""))
@@ -170,13 +175,26 @@ class VoterHealth:
             elif vote.reason is not VoteReason.SKIPPED:
                 self._bad.pop(vote.voter, None)
 
+    def seen(self, troubles: Mapping[str, str], now_s: float) -> None:
+        """Take what is wrong with the voters now, whether or not a window asks for them."""
+        for voter in self._voters - set(troubles):
+            self._away.pop(voter, None)
+        for voter, why in troubles.items():
+            since_s, _ = self._away.get(voter, (now_s, ""))
+            self._away[voter] = (since_s, why)
+
     def symptoms(self) -> tuple[Symptom, ...]:
         """The voters that are down now."""
-        return tuple(
-            Symptom(FaultCause.VOTER, voter, since_s, detail)
+        down = {
+            voter: (since_s, detail)
             for voter, (count, since_s, detail) in self._bad.items()
             if count >= BAD_VOTES
-        )
+        } | self._away
+        found = [Symptom(FaultCause.VOTER, voter, *down[voter]) for voter in sorted(down)]
+        if self._voters and self._voters <= set(down):
+            since_s = max(symptom.since_s for symptom in found)
+            found.append(Symptom(FaultCause.UNJUDGED, "", since_s, "no voter is left"))
+        return tuple(found)
 
 
 class FaultWatch:

@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -21,6 +21,7 @@ from homeguard.domain import Alert, Change, Decision, FaultAlert, FaultCause
 from homeguard.health import FaultWatch, Symptom, VoterHealth
 from homeguard.listening import Listener
 from homeguard.ping import Ping
+from homeguard.voting.panel import ORDER
 
 HEARTBEAT_S = 60.0
 UNANSWERED_EVERY_S = 10.0
@@ -53,7 +54,7 @@ class Supervisor:
         self._troubles: list[Symptom] = []
         self._ping = Ping(config.health.ping_url) if config.health.ping_url else None
         self._monotonic = monotonic
-        self._voters = VoterHealth()
+        self._voters = VoterHealth(name for name in ORDER if getattr(config.voters, name).enabled)
         left = [f for f in outbox.history.open_faults() if f.cause is not FaultCause.MUTED]
         self._watch = FaultWatch(left)
         self._refused: deque[FaultAlert] = deque()
@@ -77,9 +78,19 @@ class Supervisor:
         self._decided_s = self._monotonic()
         self._voters.heard(decision.votes, self._decided_s)
 
-    def tick(self, listeners: Sequence[Listener], *, missing: bool = False) -> None:
-        """Look at everything; `missing`: a model could not be loaded. Never raises for a disk."""
+    def tick(
+        self,
+        listeners: Sequence[Listener],
+        troubles: Mapping[str, str] | None = None,
+        *,
+        missing: bool = False,
+    ) -> None:
+        """Look at everything. Never raises for a disk.
+
+        `troubles`: voters that cannot vote, and why; `missing`: a model could not be loaded.
+        """
         now_s = self._monotonic()
+        self._voters.seen(troubles or {}, now_s)
         voters = self._voters.symptoms()
         rooms = [symptom for listener in listeners for symptom in listener.symptoms()]
         for alert in self._watch.update([*rooms, *voters, *self._troubles], now_s, self._now()):

@@ -131,7 +131,7 @@ def test_a_recording_that_is_over_is_no_fault() -> None:
 
 
 def test_a_voter_is_down_after_five_faults_in_a_row() -> None:
-    voters = VoterHealth()
+    voters = VoterHealth(["encoder", "cnn"])
     for second in range(4):
         voters.heard([LATE], second)
     assert voters.symptoms() == ()
@@ -141,6 +141,23 @@ def test_a_voter_is_down_after_five_faults_in_a_row() -> None:
     assert (symptom.cause, symptom.subject, symptom.since_s) == (FaultCause.VOTER, "cnn", 0.0)
     voters.heard([OK], 6.0)
     assert voters.symptoms() == ()
+
+
+def test_a_voter_that_is_away_is_down_without_being_asked() -> None:
+    voters = VoterHealth(["encoder", "cnn"])
+    voters.seen({"cnn": "its process has ended"}, 3.0)
+    voters.seen({"cnn": "being made anew"}, 4.0)
+    assert voters.symptoms() == (Symptom(FaultCause.VOTER, "cnn", 3.0, "being made anew"),)
+    voters.seen({}, 5.0)
+    assert voters.symptoms() == ()
+
+
+def test_no_voter_left_is_a_fault_of_its_own() -> None:
+    voters = VoterHealth(["encoder", "cnn"])
+    voters.seen({"cnn": "gone"}, 3.0)
+    voters.seen({"cnn": "gone", "encoder": "gone"}, 7.0)
+    *_, worst = voters.symptoms()
+    assert (worst.cause, worst.since_s) == (FaultCause.UNJUDGED, 7.0)
 
 
 class Watched:

@@ -57,6 +57,7 @@ _FAULTS = {
     FaultCause.CHANNEL: {"ko": "알림 경로 끊김", "en": "channel away"},
     FaultCause.DISK: {"ko": "저장 장치 고장", "en": "disk full or failing"},
     FaultCause.DATABASE: {"ko": "기록 파일 손상", "en": "database was damaged"},
+    FaultCause.UNJUDGED: {"ko": "판단 모델 모두 멈춤", "en": "nothing is judged"},
     FaultCause.MUTED: {"ko": "위급한 것만 알림", "en": "only critical alerts"},
 }
 _LATE = {"ko": "지연", "en": "LATE"}

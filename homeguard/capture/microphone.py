@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from homeguard.capture.identity import CHECK_EVERY_S, Identity
 from homeguard.capture.intake import Intake
 from homeguard.domain import AudioChunk, SourceError
 
@@ -85,6 +86,7 @@ class Microphone:
         self._finished = threading.Event()
         self._captured = 0  # frames PortAudio gave us since it was opened
         self._overruns = 0
+        self._identity = Identity(room, name)
 
     @property
     def overruns(self) -> int:
@@ -101,7 +103,8 @@ class Microphone:
             try:
                 found = find(_inputs(library), self._name)
                 rate, channels = _form(library, found)
-                stream = self._opened(library, found, rate, channels)
+                with self._identity.opening():
+                    stream = self._opened(library, found, rate, channels)
             except SourceError:
                 _portaudio.outdated = True
                 raise
@@ -156,7 +159,11 @@ class Microphone:
 
     def _arriving(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
         last = self._clock()
+        check_s = last
         while not self._stop.is_set():
+            if self._clock() >= check_s:
+                self._identity.check()
+                check_s = self._clock() + CHECK_EVERY_S
             try:
                 item = self._blocks.get(timeout=POLL_S)
             except queue.Empty:

@@ -20,6 +20,10 @@ class Extractor:
         """The log-mel now; the encoding once, when a voter first asks for it."""
         mel = log_mel(window.samples)
         mel.flags.writeable = False
+        return self.around(window, mel)
+
+    def around(self, window: Window, mel: Float32) -> Features:
+        """The features of a window whose log-mel is there already."""
         return Features(window, mel, _Once(lambda: self._encode(window, mel)))
 
     def _encode(self, window: Window, mel: Float32) -> Encoding:

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 
 import numpy as np
 
 from homeguard.config import Config
 from homeguard.domain import Features, HomeGuardError, ModelError, Voter, VoteReason, Window
 from homeguard.mel import SAMPLE_RATE
+from homeguard.voting import remote
 from homeguard.voting.cnn import CnnVoter
 from homeguard.voting.encoder import EncoderVoter
 from homeguard.voting.features import Extractor
 from homeguard.voting.lexicon import Lexicon
-from homeguard.voting.panel import Absent, Panel
+from homeguard.voting.nursery import Nursery
+from homeguard.voting.panel import ORDER, Absent, Panel
 from homeguard.voting.registry import Kind, Model, ModelSet, Registry
-from homeguard.voting.seat import Build
+from homeguard.voting.remote import RemoteVoter, Seated
+from homeguard.voting.seat import Build, judged
 from homeguard.voting.sound import SoundJudge, Thresholds
 from homeguard.voting.text_classifier import TextClassifier
 from homeguard.voting.transcript import LEXICON_THRESHOLD, TranscriptVoter
@@ -51,6 +55,51 @@ def load_panel(config: Config, registry: Registry) -> Voting:
     return _Loader(config, registry).load()
 
 
+def serve(connection: Connection) -> None:
+    """What a voter's process does: the work of the daemon's nursery."""
+    remote.serve(connection, _load_alone, judged)
+
+
+def load_panel_apart(config: Config, nursery: Nursery) -> Voting:
+    """As `load_panel`, but each voter that is switched on is loaded into a process of its own."""
+    wanted = [name for name in ORDER if getattr(config.voters, name).enabled]
+    missing: list[str] = []
+    models: dict[str, str] = {}
+    order = config.model_dump_json().encode()
+    begun = {name: RemoteVoter(name, nursery, order) for name in wanted}  # they load together
+    voters: list[Voter] = [_switched_off(name) for name in ORDER if name not in wanted]
+    builds: dict[str, Build] = {}
+    for name, voter in begun.items():
+        try:
+            voters.append(voter.ready())
+        except HomeGuardError as exc:
+            missing.append(f"{name}: {exc}")
+            voters.append(_absent(name, str(exc)))
+        else:
+            builds[name] = _maker(name, nursery, order)
+            models |= voter.models
+            missing += [line for line in voter.missing if line not in missing]
+    return Voting(Extractor(None), Panel(voters, config, builds), tuple(missing), models)
+
+
+def _load_alone(name: str, order: bytes) -> Seated:
+    config = Config.model_validate_json(order)
+    return _Loader(config, Registry.open(config.node)).seat_alone(name)
+
+
+def _maker(name: str, nursery: Nursery, order: bytes) -> Build:
+    return lambda: RemoteVoter(name, nursery, order).ready()
+
+
+def _switched_off(name: str) -> Absent:
+    return Absent(name, VoteReason.UNSURE, "switched off in the configuration")
+
+
+def _absent(name: str, detail: str) -> Absent:
+    _log.warning("voter is missing", extra={"voter": name, "detail": detail})
+    return Absent(name, VoteReason.MISSING, detail)
+
+
 class _Loader:
     def __init__(self, config: Config, registry: Registry) -> None:
         self._config = config
@@ -65,13 +114,8 @@ class _Loader:
         self._whisper = self._shared_whisper()
         extractor = Extractor(self._whisper)
         silence = extractor.extract(_silence(self._config))
-        recipes: dict[str, Build] = {
-            "encoder": self._encoder,
-            "transcript": self._transcript,
-            "cnn": self._cnn,
-        }
         voters, builds = [], {}
-        for name, build in recipes.items():
+        for name, build in self._recipes.items():
             voter = self._seat(name, build, silence)
             voters.append(voter)
             if not isinstance(voter, Absent):
@@ -79,19 +123,35 @@ class _Loader:
         panel = Panel(voters, self._config, builds)
         return Voting(extractor, panel, tuple(self._missing), dict(self._models))
 
+    def seat_alone(self, name: str) -> Seated:
+        """One voter with what it alone needs, warmed up. Raises HomeGuardError."""
+        hears_by_whisper = {"encoder": True, "transcript": self._shares_whisper, "cnn": False}
+        if hears_by_whisper[name]:
+            self._whisper = self._shared_whisper()
+        extractor = Extractor(self._whisper)
+        voter = _warm(self._recipes[name], extractor.extract(_silence(self._config)))
+        return Seated(voter, extractor, self._models, tuple(self._missing))
+
+    @property
+    def _recipes(self) -> dict[str, Build]:
+        return {"encoder": self._encoder, "transcript": self._transcript, "cnn": self._cnn}
+
+    @property
+    def _transcriber_name(self) -> str:
+        return self._config.voters.transcript.model or self._set.whisper
+
+    @property
+    def _shares_whisper(self) -> bool:
+        return self._transcriber_name == self._set.whisper
+
     def _seat(self, name: str, build: Build, silence: Features) -> Voter:
         if not getattr(self._config.voters, name).enabled:
-            return Absent(name, VoteReason.UNSURE, "switched off in the configuration")
+            return _switched_off(name)
         try:
-            voter = build()
-            voter.vote(silence)
-        except Exception as exc:  # noqa: BLE001 - whatever it is, the others vote
-            ours = isinstance(exc, HomeGuardError)
-            detail = str(exc) if ours else f"cannot judge a silent window: {exc!r}"
-            self._missing.append(f"{name}: {detail}")
-            _log.warning("voter is missing", extra={"voter": name, "detail": detail})
-            return Absent(name, VoteReason.MISSING, detail)
-        return voter
+            return _warm(build, silence)
+        except HomeGuardError as exc:
+            self._missing.append(f"{name}: {exc}")
+            return _absent(name, str(exc))
 
     def _shared_whisper(self) -> Whisper | None:
         """The Whisper of the set, which the head needs; None where it is not to be had."""
@@ -124,8 +184,8 @@ class _Loader:
         return CnnVoter(model.file(".onnx"), self._judge("cnn", model), self._threads)
 
     def _transcript(self) -> Voter:
-        name = self._config.voters.transcript.model or self._set.whisper
-        shared = name == self._set.whisper
+        name = self._transcriber_name
+        shared = self._shares_whisper
         whisper = self._whisper if shared else self._transcriber(name)
         if whisper is None:
             message = "the Whisper that writes down speech is not loaded"
@@ -171,6 +231,19 @@ class _Loader:
         model = self._registry.verified(name, kind)
         self._models[kind] = name
         return model
+
+
+def _warm(build: Build, silence: Features) -> Voter:
+    """The voter, after a vote on silence. Raises HomeGuardError."""
+    try:
+        voter = build()
+        voter.vote(silence)
+    except HomeGuardError:
+        raise
+    except Exception as exc:
+        message = f"cannot judge a silent window: {exc!r}"
+        raise ModelError(message) from exc
+    return voter
 
 
 def _silence(config: Config) -> Window:

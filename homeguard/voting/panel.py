@@ -1,8 +1,8 @@
 """The three voters, each on its own thread with its own deadline; whoever fails, abstains.
 
 A voter that is late, crashes, gives nonsense or hangs never holds up the others beyond its deadline
-and never votes "no" by it. A hung voter's thread is given up and a fresh voter takes its seat.
-Callers see votes only: a seat may become a process without their knowing.
+and never votes "no" by it. A hung voter is given up and a fresh one takes its seat.
+Callers see votes only: whether a voter is a thread or a process is its own affair.
 """
 
 from __future__ import annotations
@@ -27,11 +27,15 @@ class Absent:
 
     def __init__(self, name: str, reason: VoteReason, detail: str) -> None:
         self.name = name
+        self.ailment = detail if reason.is_fault else None
         self._vote = Vote.abstain(name, reason, detail)
 
     def vote(self, features: Features) -> Vote:  # noqa: ARG002 - a voter's signature
         """Abstain."""
         return self._vote
+
+    def close(self) -> None:
+        """Nobody is there to be ended."""
 
 
 class Panel:
@@ -76,6 +80,11 @@ class Panel:
                     seat.tend()
             finally:
                 self._lock.release()
+
+    def troubles(self) -> dict[str, str]:
+        """The voters that cannot vote at the moment, asked or not, and why."""
+        found = {name: seat.trouble for name, seat in self._seats.items()}
+        return {name: why for name, why in found.items() if why is not None}
 
     def close(self) -> None:
         """Stop the voters' threads; one that hangs is left behind after CLOSE_S."""

@@ -1,12 +1,17 @@
-"""One voter's seat: its thread, its deadline, and a fresh voter when it hangs or keeps crashing."""
+"""One voter's seat: its thread, its deadline, and a fresh voter when it is not fit to vote.
+
+A voter may live in a process of its own (voting.remote): that one is ended when it is replaced.
+"""
 
 from __future__ import annotations
 
+import logging
 import math
 import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 from homeguard.domain import Features, HomeGuardError, Vote, Voter, VoteReason
 from homeguard.voting.sound import InvalidOutput
@@ -18,6 +23,22 @@ GIVE_UP_S = 10.0  # a window that takes longer: the voter hangs
 BUILD_S = 120.0  # loading a voter that takes longer hangs too
 CRASHES = 3  # failures in a row after which the voter is made anew
 BACKOFF_S = (1.0, 15.0)  # pause before a voter is made anew, doubling from the first to the last
+
+_log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class Mortal(Protocol):
+    """A voter that can die or fall ill between votes, and that must be ended."""
+
+    @property
+    def ailment(self) -> str | None:
+        """Why it must be replaced, None while it is well."""
+        ...
+
+    def close(self) -> None:
+        """End it, whatever it is doing."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -40,7 +61,8 @@ class _Worker:
         self.crashes = 0  # in a row
         self.since_s = now()  # start of the job in hand, or of the making
         self.job: _Job | None = None
-        self._name, self._voter, self._build, self._now = name, voter, build, now
+        self.voter = voter
+        self._name, self._build, self._now = name, build, now
         self._inbox: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=f"voter-{name}", daemon=True)
         self._thread.start()
@@ -53,21 +75,29 @@ class _Worker:
         self.job, self.since_s = job, job.asked_s
         self._inbox.put(job)
 
+    @property
+    def ailment(self) -> str | None:
+        return self.voter.ailment if isinstance(self.voter, Mortal) else None
+
     def stop(self) -> None:
         self._inbox.put(None)
+        if isinstance(self.voter, Mortal):
+            self.voter.close()
 
     def join(self, timeout_s: float) -> bool:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        voter = self._voter or self._make()
+        self.voter = voter = self.voter or self._make()
         if voter is None:
             return
         self.ready = True
         while (job := self._inbox.get()) is not None:
             try:
-                job.vote = self._judge(voter, job.features)
+                job.vote = vote = judged(voter, job.features)
+                crashed = vote.reason in {VoteReason.FAILED, VoteReason.INVALID}
+                self.crashes = self.crashes + 1 if crashed else 0
             finally:
                 job.done_s = self._now()
                 job.done.set()
@@ -79,17 +109,6 @@ class _Worker:
         except Exception as exc:  # noqa: BLE001 - whatever it is, the seat tries again later
             self.broken = _told(exc)
             return None
-
-    def _judge(self, voter: Voter, features: Features) -> Vote:
-        try:
-            vote = _checked(voter.vote(features), self._name)
-        except InvalidOutput as exc:
-            vote = Vote.abstain(self._name, VoteReason.INVALID, str(exc))
-        except Exception as exc:  # noqa: BLE001 - a crash of any kind is an abstention
-            vote = Vote.abstain(self._name, VoteReason.FAILED, _told(exc))
-        crashed = vote.reason in {VoteReason.FAILED, VoteReason.INVALID}
-        self.crashes = self.crashes + 1 if crashed else 0
-        return vote
 
 
 class Seat:
@@ -124,11 +143,23 @@ class Seat:
         now_s = self._now()
         if self._again_s is None:
             self._again_s = now_s + self._pause_s
+            extra = {"voter": self.name, "why": self.trouble or "keeps failing"}
+            _log.warning("voter is replaced", extra=extra)
         if now_s >= self._again_s:
             self._pause_s = min(2 * self._pause_s, BACKOFF_S[1])
             self._again_s = None
             self._worker.stop()
             self._worker = _Worker(self.name, None, self._build, self._now)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it cannot vote at the moment, None while it can, asked or not."""
+        worker = self._worker
+        if not worker.ready:
+            return worker.broken or "being made anew"
+        if worker.busy and self._now() - worker.since_s >= GIVE_UP_S:
+            return f"hangs: no answer for {GIVE_UP_S:.0f} s"
+        return worker.ailment
 
     def stop(self) -> None:
         """Let the thread end after the window in hand."""
@@ -144,7 +175,7 @@ class Seat:
             return now_s - worker.since_s >= GIVE_UP_S
         if not worker.ready:
             return worker.broken is not None or now_s - worker.since_s >= BUILD_S
-        return worker.crashes >= CRASHES
+        return worker.crashes >= CRASHES or worker.ailment is not None
 
     def _collect(self, job: _Job) -> Vote:
         due_s = job.asked_s + self._deadline_s
@@ -161,6 +192,16 @@ class Seat:
     def _abstain(self, reason: VoteReason, detail: str) -> Callable[[], Vote]:
         vote = Vote.abstain(self.name, reason, detail)
         return lambda: vote
+
+
+def judged(voter: Voter, features: Features) -> Vote:
+    """Its vote; whatever goes wrong is an abstention with its reason. Never raises."""
+    try:
+        return _checked(voter.vote(features), voter.name)
+    except InvalidOutput as exc:
+        return Vote.abstain(voter.name, VoteReason.INVALID, str(exc))
+    except Exception as exc:  # noqa: BLE001 - a crash of any kind is an abstention
+        return Vote.abstain(voter.name, VoteReason.FAILED, _told(exc))
 
 
 def _checked(vote: Vote, name: str) -> Vote:

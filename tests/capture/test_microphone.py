@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from itertools import islice
 import threading
 import time
 from collections.abc import Iterator
@@ -13,11 +14,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from homeguard.capture import identity
 from homeguard.capture import microphone as module
 from homeguard.capture.microphone import Microphone, _Found, find, list_microphones
 from homeguard.capture.source import reopening
 from homeguard.domain import AudioChunk, SourceError
-from tests.parts.pulse import MICROPHONE, VirtualMicrophone
+from tests.parts.pulse import MICROPHONE, OTHER, VirtualMicrophone
 
 RATE = 16_000
 QUIET = SimpleNamespace(input_overflow=False)
@@ -177,6 +179,31 @@ def test_a_frozen_microphone_is_an_error(virtual_microphone: VirtualMicrophone, 
     with pytest.raises(SourceError, match="frozen: no sound came for") as caught:
         list(chunks)
     assert caught.value.retryable
+
+
+@pytest.mark.microphone
+def test_a_stream_that_the_server_moves_elsewhere_is_moved_back(
+    virtual_microphone: VirtualMicrophone,
+):
+    chunks = iter(Microphone("moved-back", MICROPHONE).chunks())
+    next(chunks)
+    virtual_microphone.move_elsewhere()
+    assert list((identity.outputs() or {}).values()) == [OTHER]
+    ends = time.monotonic() + 15.0
+    while list((identity.outputs() or {}).values()) != [MICROPHONE]:
+        next(chunks)
+        assert time.monotonic() < ends, "the stream stays on another source"
+
+
+@pytest.mark.microphone
+def test_a_stream_on_another_source_is_refused_while_its_own_is_away(
+    virtual_microphone: VirtualMicrophone,
+):
+    chunks = iter(Microphone("refused", MICROPHONE).chunks())
+    next(chunks)
+    virtual_microphone.take_away()
+    with pytest.raises(SourceError, match=rf"gives '{OTHER}' in place of '{MICROPHONE}'"):
+        list(islice(chunks, 200))
 
 
 @pytest.mark.microphone

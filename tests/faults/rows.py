@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from tests.faults import broker, crash, daemon, sms, storage, storm, web
+from tests.faults import broker, crash, daemon, hearing, sms, storage, storm, voters, web
 from tests.faults.table import Row
 
 ROWS: tuple[Row, ...] = (
+    *hearing.ROWS,
+    *voters.ROWS,
     *broker.ROWS,
     *sms.ROWS,
     *storage.ROWS,

@@ -15,6 +15,7 @@ import pytest
 
 SINK = "room"
 MICROPHONE = "vmic"  # as PortAudio lists it
+OTHER = f"{SINK}.monitor"  # the source that the server falls back to
 TOOLS = ("pulseaudio", "pactl", "paplay")
 
 # `norewinds`: without it the monitor begins 1.5 s late.
@@ -83,6 +84,29 @@ class VirtualMicrophone:
         """Pull the microphone out, as a USB cable is pulled."""
         self._pactl("unload-module", "module-remap-source")
         self._pactl("unload-module", "module-null-sink")
+
+    def move_elsewhere(self) -> None:
+        """Move who records to another source, while the microphone stays."""
+        listed = self._pactl("list", "short", "source-outputs").stdout.decode()
+        for line in listed.splitlines():
+            # The remapped source records from the monitor itself: that one has no client.
+            number, _, client, *_ = line.split("\t")
+            if client != "-":
+                self._pactl("move-source-output", number, OTHER)
+
+    def take_away(self) -> None:
+        """Pull the microphone out where another source is left: the server moves who records."""
+        self._pactl("unload-module", "module-remap-source")
+
+    def bring_back(self) -> None:
+        """Plug in again what `take_away` pulled out."""
+        self._pactl("load-module", *_SOURCE, "channels=1")
+        self._pactl("set-default-source", MICROPHONE)
+
+    def stop(self, *, stopped: bool = True) -> None:
+        """SIGSTOP the sound server, or let it go on."""
+        if self._server is not None:
+            self._server.send_signal(signal.SIGSTOP if stopped else signal.SIGCONT)
 
     def freeze(self, *, frozen: bool = True) -> None:
         """Let the microphone stand still without an error, or go on."""

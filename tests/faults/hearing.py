@@ -1,0 +1,294 @@
+"""Rows about microphones: a real sound server, PortAudio, the daemon's listener and its faults."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from homeguard.capture.inbox import Inbox
+from homeguard.config import HealthConfig, RoomConfig
+from homeguard.demo.scene import read_scene
+from homeguard.domain import Change, FaultAlert, FaultCause
+from homeguard.health import FaultWatch
+from homeguard.listening import Listener
+from tests.faults.table import Outcome, Row
+from tests.parts.pulse import MICROPHONE, VirtualMicrophone
+
+TOLD_WITHIN_S = 100.0
+BACK_WITHIN_S = 10.0
+RATE = 16_000
+Harm = Callable[[VirtualMicrophone], None]
+
+
+class Ear:
+    """The daemon's listener on the virtual microphone, and the faults that come of it."""
+
+    def __init__(self) -> None:
+        self._inbox = Inbox(300)
+        self._listener = Listener(
+            RoomConfig(name="den", microphone=MICROPHONE), self._inbox, HealthConfig()
+        )
+        self._watch = FaultWatch()
+        self._over = threading.Event()
+        self.stall_s = 0.0  # what judging stands still for, once
+        self.told: list[tuple[float, FaultAlert]] = []
+        self.heard_s = 0.0  # when a chunk was judged last
+        self.lag_s = 0.0  # how old it was
+        self._began_s = time.monotonic()
+        self._thread = threading.Thread(target=self._judge, daemon=True)
+
+    @property
+    def dropped(self) -> int:
+        return self._inbox.dropped("den")
+
+    @property
+    def audible(self) -> bool:
+        return self._listener.audible
+
+    def start(self) -> None:
+        self._listener.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        self._listener.stop()
+
+    def wait(self, condition: Callable[[], bool], seconds: float) -> float | None:
+        """Seconds until it holds, None where it does not in time."""
+        began_s = time.monotonic()
+        while not condition():
+            if time.monotonic() - began_s > seconds:
+                return None
+            time.sleep(0.1)
+        return time.monotonic() - began_s
+
+    def causes(self, change: Change = Change.NEW) -> list[FaultCause]:
+        return [alert.after.cause for _, alert in self.told if alert.change is change]
+
+    def _judge(self) -> None:
+        tick_s = 0.0
+        while not self._over.is_set():
+            if self.stall_s:
+                time.sleep(self.stall_s)
+                self.stall_s = 0.0
+            chunk = self._inbox.get(0.5)
+            if chunk is not None:
+                self._listener.heard(chunk)
+                self.heard_s = time.monotonic()
+                self.lag_s = self.heard_s - self._began_s - chunk.end_s
+            if time.monotonic() >= tick_s:
+                tick_s = time.monotonic() + 1.0
+                alerts = self._watch.update(
+                    self._listener.symptoms(), time.monotonic(), datetime.now(UTC)
+                )
+                self.told += [(time.monotonic(), alert) for alert in alerts]
+
+
+@contextmanager
+def heard(directory: Path, *, rms: float = 0.001) -> Iterator[tuple[VirtualMicrophone, Ear]]:
+    """A microphone in a room with a little noise, and the ear at it."""
+    pulse = directory / "pulse"
+    pulse.mkdir(mode=0o700)
+    microphone = VirtualMicrophone(pulse)
+    os.environ.update(microphone.environment)
+    microphone.start()
+    ear = Ear()
+    if rms:
+        microphone.play(room_tone(directory / "tone.wav", rms))
+    ear.start()
+    ear.wait(lambda: ear.heard_s > 0, 10.0)
+    try:
+        yield microphone, ear
+    finally:
+        ear.stop()
+
+
+def room_tone(path: Path, rms: float) -> Path:
+    sound = np.random.default_rng(1).normal(0.0, rms, 180 * RATE)
+    soundfile.write(path, np.clip(sound, -1.0, 1.0), RATE)
+    return path
+
+
+def lost_and_back(
+    directory: Path, *, harm: Harm, mend: Harm, causes: frozenset[FaultCause]
+) -> Outcome:
+    """What takes the sound away is told; mended, it is heard again."""
+    with heard(directory) as (microphone, ear):
+        harm(microphone)
+        told_s = ear.wait(lambda: bool(ear.told), TOLD_WITHIN_S)
+        before_s = time.monotonic()
+        mend(microphone)
+        microphone.play(directory / "tone.wav")
+        back_s = ear.wait(lambda: ear.audible and ear.heard_s > before_s, 30.0)
+        over_s = ear.wait(lambda: bool(ear.causes(Change.END)), 60.0)
+        named = ear.causes()
+    passed = (
+        told_s is not None
+        and back_s is not None
+        and back_s <= BACK_WITHIN_S
+        and over_s is not None
+        and set(named) <= causes
+    )
+    seen = f"fault {[c.value for c in named]} after {_s(told_s)}; heard again {_s(back_s)} after "
+    return Outcome(passed, seen + f"its return; recovery told after {_s(over_s)} more")
+
+
+def all_zero(directory: Path) -> Outcome:
+    with heard(directory, rms=0.0) as (_, ear):
+        told_s = ear.wait(lambda: bool(ear.told), TOLD_WITHIN_S)
+        flows = time.monotonic() - ear.heard_s < 1.0
+        named = ear.causes()
+    passed = told_s is not None and flows and named == [FaultCause.SILENT]
+    return Outcome(passed, f"blocks flow: {flows}; fault {[c.value for c in named]} {_s(told_s)}")
+
+
+def clipped(directory: Path) -> Outcome:
+    with heard(directory, rms=3.0) as (_, ear):
+        told_s = ear.wait(lambda: bool(ear.told), TOLD_WITHIN_S)
+        flows, named = ear.audible, ear.causes()
+    passed = told_s is not None and flows and named == [FaultCause.CLIPPED]
+    return Outcome(passed, f"still judged: {flows}; fault {[c.value for c in named]} {_s(told_s)}")
+
+
+def moved(directory: Path) -> Outcome:
+    def back(microphone: VirtualMicrophone) -> None:
+        microphone.bring_back()
+
+    return lost_and_back(
+        directory,
+        harm=VirtualMicrophone.take_away,
+        mend=back,
+        causes=frozenset({FaultCause.OFFLINE}),
+    )
+
+
+def stall(directory: Path) -> Outcome:
+    with heard(directory) as (_, ear):
+        ear.wait(lambda: False, 3.0)
+        usual_s = ear.lag_s
+        ear.stall_s = 5.0
+        ear.wait(lambda: ear.stall_s == 0.0, 10.0)
+        worst_s = ear.wait(lambda: ear.lag_s > usual_s + 3.0, 2.0)
+        back_s = ear.wait(lambda: ear.lag_s < usual_s + 0.5, 30.0)
+        lost = ear.dropped
+    passed = back_s is not None and back_s <= BACK_WITHIN_S and lost == 0
+    late = "seen" if worst_s is not None else "over before it could be seen"
+    return Outcome(passed, f"lag {late}; as before after {_s(back_s)}; blocks lost: {lost}")
+
+
+def incidents(recording: Path) -> list[tuple[str, float]]:
+    """What `homeguard analyze` makes of a recording."""
+    done = subprocess.run(
+        [sys.executable, "-m", "homeguard", "analyze", str(recording), "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=200,
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    return [(i["category"], round(i["onset_s"])) for i in lines if i["kind"] == "incident"]
+
+
+def spoilt(directory: Path, *, spoil: Callable[[np.ndarray], np.ndarray]) -> Outcome:
+    """The bundled household, as it is and spoilt: the same incidents."""
+    sound, rate = soundfile.read(read_scene().recording, dtype="float32")
+    path = directory / "spoilt.wav"
+    soundfile.write(path, spoil(sound), rate, subtype="FLOAT")
+    as_it_is, then = incidents(read_scene().recording), incidents(path)
+    passed = [c for c, _ in as_it_is] == [c for c, _ in then] and bool(then)
+    return Outcome(passed, f"incidents {then}; without {as_it_is}")
+
+
+def offset(sound: np.ndarray) -> np.ndarray:
+    return np.clip(sound + 0.3, -1.0, 1.0)
+
+
+def holed(sound: np.ndarray) -> np.ndarray:
+    """One sample in a thousand is no number, or endless."""
+    spoilt = sound.copy()
+    spoilt[::1000] = np.nan
+    spoilt[500::2000] = np.inf
+    return spoilt
+
+
+def _s(seconds: float | None) -> str:
+    return "never" if seconds is None else f"{seconds:.0f} s"
+
+
+GONE = frozenset({FaultCause.OFFLINE, FaultCause.FROZEN, FaultCause.NEVER_STARTED})
+TOLD = "a fault within 100 s, heard again within 10 s of its return, recovery told"
+
+ROWS = (
+    Row(
+        "mic-unplugged",
+        "microphone unplugged, then replugged",
+        TOLD,
+        partial(
+            lost_and_back, harm=VirtualMicrophone.unplug, mend=VirtualMicrophone.plug, causes=GONE
+        ),
+        limit_s=240.0,
+    ),
+    Row(
+        "mic-moved",
+        "microphone away, the server moves the stream to another source",
+        TOLD + "; the other source is not listened to",
+        moved,
+        limit_s=240.0,
+    ),
+    Row(
+        "server-stopped",
+        "sound server stopped (SIGSTOP), then going on",
+        TOLD,
+        partial(
+            lost_and_back,
+            harm=VirtualMicrophone.stop,
+            mend=partial(VirtualMicrophone.stop, stopped=False),
+            causes=GONE,
+        ),
+        limit_s=240.0,
+    ),
+    Row(
+        "server-killed",
+        "sound server killed, then started",
+        TOLD,
+        partial(
+            lost_and_back, harm=VirtualMicrophone.kill, mend=VirtualMicrophone.start, causes=GONE
+        ),
+        limit_s=240.0,
+    ),
+    Row("mic-zero", "only zeros come", "a fault, though blocks flow", all_zero, limit_s=150.0),
+    Row("mic-clipped", "all is cut off", "a fault, still judged", clipped, limit_s=150.0),
+    Row(
+        "mic-dc",
+        "a constant offset of 0.3",
+        "the same incidents",
+        partial(spoilt, spoil=offset),
+        limit_s=240.0,
+    ),
+    Row(
+        "mic-nan",
+        "samples that are no number",
+        "zeroed: the same incidents",
+        partial(spoilt, spoil=holed),
+        limit_s=240.0,
+    ),
+    Row(
+        "stall",
+        "judging stands still for 5 s",
+        "nothing is lost, as fresh as before within 10 s",
+        stall,
+        limit_s=90.0,
+    ),
+)
