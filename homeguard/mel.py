@@ -155,7 +155,8 @@ def _fill(powers: Float32, samples: Float32, first: int, stop: int) -> None:
         end = min(begin + _BLOCK, stop)
         n = end - begin
         np.multiply(frames[begin:end], window, out=windowed[:n])
-        np.fft.rfft(windowed[:n], axis=1, out=spectrum[:n])
+        # numpy's own types know double precision only.
+        np.fft.rfft(windowed[:n], axis=1, out=spectrum[:n])  # type: ignore[arg-type]
         np.square(spectrum.real[:n], out=energy[:n])
         np.square(spectrum.imag[:n], out=imaginary[:n])
         energy[:n] += imaginary[:n]
