@@ -87,8 +87,9 @@ def test_scenarios_compute_what_their_names_say(models):
             case.run()
             made[scenario.name] = len(passes)
     assert made["silence"] == made["non-speech"] == 0
-    assert made["non-speech, encoder asked"] == made["speech, encoder asked"] == 12
-    assert 0 < made["speech"] < 6
+    assert made["non-speech, encoder asked"] == 12
+    assert made["speech, encoder asked"] >= 12  # and one for each stretch that is cut out
+    assert 0 < made["speech"] <= made["speech, encoder asked"] / 2
 
 
 @pytest.mark.parametrize("sound", [sounds.room_tone, sounds.machine, sounds.speech])
