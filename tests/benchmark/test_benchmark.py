@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from homeguard.benchmark import peers, sounds, stages
 from homeguard.benchmark.subject import open_subject
 from homeguard.cli.app import app
 from homeguard.config import Config, NodeConfig
+from homeguard.voting.whisper import Whisper
 from tests.parts.mosquitto import mosquitto_or_skip
 from tests.voting.tiny_models import tiny_set, tiny_whisper
 
@@ -74,14 +76,19 @@ def test_an_unknown_part_is_refused():
     assert "time, memory, daemon" in done.output
 
 
-def test_scenarios_compute_what_their_names_say(models):
+def test_scenarios_compute_what_their_names_say(models, monkeypatch):
     subject = open_subject(Config(node=NodeConfig(models_dir=models)), 1)
     passes = []
-    encode = subject.whisper.encode
-    subject.whisper.encode = lambda mel: passes.append(mel.shape) or encode(mel)
+    encode = Whisper.encode
+
+    def counted(whisper, mel):
+        passes.append(mel.shape)
+        return encode(whisper, mel)
+
+    monkeypatch.setattr(Whisper, "encode", counted)
     made = {}
     for scenario in stages.SCENARIOS:
-        with stages.ExitStack() as stack:
+        with ExitStack() as stack:
             (case,) = stages.windows(subject, stack, [scenario])
             passes.clear()
             case.run()

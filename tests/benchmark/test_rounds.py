@@ -19,7 +19,7 @@ def test_every_case_is_timed_once_a_round_for_one_of_its_parts():
 
         return run
 
-    ended = []
+    ended: list[int] = []
     cases = [Case("one", working("one")), Case("four", working("four"), parts=4)]
     timings = measure(cases, 5, ended.append)
     assert ended == [1, 2, 3, 4, 5]
