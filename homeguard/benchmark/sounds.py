@@ -7,12 +7,14 @@ again and again gives the same windows each time.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
 from homeguard.capture.media import MediaFile
-from homeguard.demo.scene import Scene, read_scene
+from homeguard.demo.scene import read_scene
 from homeguard.domain import BLOCK_SAMPLES, AudioChunk, Float32
 
 SAMPLE_RATE = 16_000  # Hz
@@ -64,7 +66,7 @@ def take(feed: Iterator[AudioChunk], seconds: float) -> Iterator[AudioChunk]:
 def _heard(names: tuple[str, ...]) -> Float32:
     """The named sounds of the scene one after the other, repeated to the full length."""
     scene = read_scene()
-    whole = _recording(scene)
+    whole = _recording(scene.recording)
     pieces = [
         whole[round(sound.start_s * SAMPLE_RATE) : round(sound.end_s * SAMPLE_RATE)]
         for sound in scene.sounds
@@ -73,5 +75,8 @@ def _heard(names: tuple[str, ...]) -> Float32:
     return np.resize(np.concatenate(pieces), round(LOOP_S * SAMPLE_RATE))
 
 
-def _recording(scene: Scene) -> Float32:
-    return np.concatenate([c.samples for c in MediaFile("scene", scene.recording).chunks()])
+@cache
+def _recording(file: Path) -> Float32:
+    sound = np.concatenate([c.samples for c in MediaFile("scene", file).chunks()])
+    sound.flags.writeable = False
+    return sound
