@@ -38,6 +38,9 @@ AUDIO_SUFFIXES = frozenset(
 )
 
 
+PATIENT_MS = 60_000  # a recording does not run away: nobody abstains because the machine is busy
+
+
 class Hearing(Protocol):
     """What listens to one recording from beginning to end: a pipeline's Room."""
 
@@ -71,6 +74,20 @@ class Summary:
 
 
 Record = Decision | Found | Summary
+
+
+def patient(config: Config) -> Config:
+    """The configuration with deadlines that a busy machine keeps."""
+    voters = config.voters
+    waiting = {
+        name: voter.model_copy(update={"deadline_ms": max(voter.deadline_ms, PATIENT_MS)})
+        for name, voter in (
+            ("encoder", voters.encoder),
+            ("transcript", voters.transcript),
+            ("cnn", voters.cnn),
+        )
+    }
+    return config.model_copy(update={"voters": voters.model_copy(update=waiting)})
 
 
 def room_opener(config: Config, extractor: Extractor, panel: Panel) -> Callable[[], Hearing]:

@@ -38,13 +38,46 @@ def log_power(samples: Float32, n_mels: int = N_MELS) -> Float32:
 
     Frame k is centred on sample 160 k; the edges are reflected. Shapes as in `log_mel`.
     """
-    padded = np.pad(np.asarray(samples, dtype=np.float32), N_FFT // 2, mode="reflect")
-    frames = sliding_window_view(padded, N_FFT)[::HOP_LENGTH][: len(samples) // HOP_LENGTH]
-    spectrum = np.fft.rfft(frames * _hann(), axis=1)
-    power = np.square(spectrum.real) + np.square(spectrum.imag)
-    bands: Float32 = mel_filterbank(n_mels) @ power.T.astype(np.float32)
-    logarithm: Float32 = np.log10(np.maximum(bands, np.float32(FLOOR)))
-    return logarithm
+    powers = np.empty((n_mels, len(samples) // HOP_LENGTH), dtype=np.float32)
+    _fill(powers, samples, 0, powers.shape[1])
+    return powers
+
+
+class RollingLogMel:
+    """`log_mel` of one stream's overlapping windows: no frame is computed twice.
+
+    Only frames that reach over a window's edge, hence hold reflected sound, are made for each. For
+    one thread.
+    """
+
+    def __init__(self) -> None:
+        self._samples = np.zeros(0, dtype=np.float32)
+        self._powers = np.zeros((N_MELS, 0), dtype=np.float32)
+
+    def log_mel(self, samples: Float32, advance: int) -> Float32:
+        """As `mel.log_mel`, within float32's rounding.
+
+        `advance`: how many samples after the last window's this window's first one lies. Whether
+        the sound in between is the same is looked at, so a wrong `advance` costs time only.
+        """
+        powers = np.empty((N_MELS, len(samples) // HOP_LENGTH), dtype=np.float32)
+        first = stop = _FIRST_WHOLE
+        if self._goes_on(samples, advance):
+            moved = advance // HOP_LENGTH
+            stop = max(first, _end_of_whole(len(samples)) - moved)
+            powers[:, first:stop] = self._powers[:, first + moved : stop + moved]
+        _fill(powers, samples, 0, min(first, powers.shape[1]))
+        _fill(powers, samples, stop, powers.shape[1])
+        self._samples, self._powers = samples, powers
+        return scale(powers)
+
+    def _goes_on(self, samples: Float32, advance: int) -> bool:
+        return (
+            len(samples) == len(self._samples)
+            and advance % HOP_LENGTH == 0
+            and 0 < advance < len(samples)
+            and np.array_equal(self._samples[advance:], samples[: len(samples) - advance])
+        )
 
 
 def scale(log_bands: Float32) -> Float32:
@@ -96,3 +129,45 @@ def _hann() -> Float32:
     window = np.hanning(N_FFT + 1)[:-1].astype(np.float32)
     window.flags.writeable = False
     return window
+
+
+# The first frame that holds no reflected sound.
+_FIRST_WHOLE = -(-N_FFT // 2 // HOP_LENGTH)
+# Frames computed at once: temporaries that stay in the cache and in the allocator's hands. Arrays
+# of a whole window would go back to the system and be faulted in anew each time.
+_BLOCK = 50
+
+
+def _end_of_whole(n_samples: int) -> int:
+    """The first frame that reaches over the end of so many samples."""
+    return max(0, (n_samples - N_FFT // 2) // HOP_LENGTH + 1)
+
+
+def _fill(powers: Float32, samples: Float32, first: int, stop: int) -> None:
+    """Compute the log powers (n_mels, n_frames) of frames `first` to `stop` of all of `samples`."""
+    n_mels, n_bins = len(powers), N_FFT // 2 + 1
+    frames = _frames(samples)
+    bank, window = mel_filterbank(n_mels), _hann()
+    windowed = np.empty((_BLOCK, N_FFT), dtype=np.float32)
+    spectrum = np.empty((_BLOCK, n_bins), dtype=np.complex64)
+    energy, imaginary = np.empty((2, _BLOCK, n_bins), dtype=np.float32)
+    for begin in range(first, stop, _BLOCK):
+        end = min(begin + _BLOCK, stop)
+        n = end - begin
+        np.multiply(frames[begin:end], window, out=windowed[:n])
+        # numpy's own types know double precision only.
+        np.fft.rfft(windowed[:n], axis=1, out=spectrum[:n])  # type: ignore[arg-type]
+        np.square(spectrum.real[:n], out=energy[:n])
+        np.square(spectrum.imag[:n], out=imaginary[:n])
+        energy[:n] += imaginary[:n]
+        np.matmul(bank, energy[:n].T, out=powers[:, begin:end])
+    done = powers[:, first:stop]
+    np.maximum(done, np.float32(FLOOR), out=done)
+    np.log10(done, out=done)
+
+
+def _frames(samples: Float32) -> Float32:
+    """Overlapping frames (n_frames, 400), a view; the edges are reflected."""
+    padded = np.pad(np.asarray(samples, dtype=np.float32), N_FFT // 2, mode="reflect")
+    frames: Float32 = sliding_window_view(padded, N_FFT)[::HOP_LENGTH]
+    return frames

@@ -6,6 +6,7 @@ variables below count only when they are set before the libraries load.
 
 from __future__ import annotations
 
+import ctypes
 import os
 from typing import TYPE_CHECKING
 
@@ -40,5 +41,16 @@ def ort_session(path: Path | str, threads: int = 1) -> onnxruntime.InferenceSess
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    # The arena keeps the largest run's memory for ever and saves no measurable time here.
+    options.enable_cpu_mem_arena = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def release_memory() -> None:
+    """Give back what loading needed and nothing holds any more; without effect outside glibc."""
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError):
+        return
+    trim(0)

@@ -32,7 +32,7 @@ from tests.voting.tiny_models import tiny_set, tiny_whisper
 
 COMMANDS = [
     *("run", "demo", "analyze", "devices", "check-config", "doctor", "test-alert"),
-    *("incidents", "models", "train", "evaluate", "export"),
+    *("incidents", "models", "benchmark", "train", "evaluate", "export"),
 ]
 
 

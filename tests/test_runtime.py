@@ -54,3 +54,13 @@ def test_whoever_imports_a_native_library_imports_runtime_as_well(path: Path):
     names = imported(ast.parse(path.read_text(encoding="utf-8")))
     if path.name != "runtime.py" and {name.partition(".")[0] for name in names} & NATIVE:
         assert {"homeguard.runtime"} & names
+
+
+def test_what_only_some_homes_need_is_not_loaded_with_the_daemon():
+    code = """
+import sys, homeguard.daemon
+heavy = {"av", "twilio", "requests", "onnxruntime", "sounddevice", "webrtcvad", "faster_whisper"}
+print(sorted(heavy & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"

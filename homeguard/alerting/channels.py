@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from homeguard.alerting.links import Links, load_key
 from homeguard.alerting.message import Texter
 from homeguard.alerting.mqtt import MqttChannel
 from homeguard.alerting.mqtt_link import MqttLink
 from homeguard.alerting.outbox import Clock, Outbox
 from homeguard.alerting.schema import EventWriter
-from homeguard.alerting.sms import SmsChannel
 from homeguard.config import Config, ConfigError, Secrets
 from homeguard.domain import AlertChannel, Contact
+
+if TYPE_CHECKING:
+    from homeguard.alerting.sms import SmsChannel
 
 
 def make_links(config: Config, now: Clock) -> Links | None:
@@ -58,6 +62,9 @@ def make_sms(
         )
         source = "sms.enabled"
         raise ConfigError(source, [message])
+    # Twilio's client: 14 MiB and a third of a second that only text messages need.
+    from homeguard.alerting.sms import SmsChannel  # noqa: PLC0415
+
     return SmsChannel(
         config.sms,
         secrets.twilio_auth_token.get_secret_value(),

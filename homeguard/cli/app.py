@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from homeguard import __version__
-from homeguard.cli import check, history, lab, listen, model_store, service
+from homeguard.cli import benchmark, check, history, lab, listen, model_store, service
 from homeguard.cli.exits import report
 
 
@@ -75,6 +75,7 @@ app.command("devices", rich_help_panel=CHECKING)(listen.devices)
 app.command("check-config", rich_help_panel=CHECKING)(check.check_config)
 app.command("config-reference", hidden=True)(check.config_reference)
 app.command("doctor", rich_help_panel=CHECKING)(check.doctor)
+app.command("benchmark", rich_help_panel=CHECKING)(benchmark.benchmark)
 app.command("test-alert", rich_help_panel=CHECKING)(service.send_test)
 app.add_typer(model_store.app, name="models", rich_help_panel=CHECKING)
 for _name in lab.COMMANDS:

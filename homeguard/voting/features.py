@@ -6,19 +6,23 @@ import threading
 from collections.abc import Callable
 
 from homeguard.domain import Encoding, Features, Float32, ModelError, Window
-from homeguard.mel import N_MELS, log_mel
+from homeguard.mel import N_MELS, SAMPLE_RATE, RollingLogMel
 from homeguard.voting.whisper import Whisper
 
 
 class Extractor:
-    """Makes the features of windows; `whisper` is the head's, None where there is none."""
+    """Makes the features of windows; `whisper` is the head's, None where there is none.
+
+    What overlapping windows of a room have in common is computed once: one thread asks it.
+    """
 
     def __init__(self, whisper: Whisper | None) -> None:
         self._whisper = whisper
+        self._rooms: dict[str, _Stream] = {}
 
     def extract(self, window: Window) -> Features:
         """The log-mel now; the encoding once, when a voter first asks for it."""
-        mel = log_mel(window.samples)
+        mel = self._rooms.setdefault(window.room, _Stream()).log_mel(window)
         mel.flags.writeable = False
         return self.around(window, mel)
 
@@ -33,6 +37,19 @@ class Extractor:
         if self._whisper.n_mels == N_MELS:
             return self._whisper.encode(mel)
         return self._whisper.hear(window.samples)
+
+
+class _Stream:
+    """The log-mels of one room's windows."""
+
+    def __init__(self) -> None:
+        self._rolling = RollingLogMel()
+        self._start_s = 0.0
+
+    def log_mel(self, window: Window) -> Float32:
+        advance = round((window.start_s - self._start_s) * SAMPLE_RATE)
+        self._start_s = window.start_s
+        return self._rolling.log_mel(window.samples, advance)
 
 
 class _Once:

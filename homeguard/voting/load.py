@@ -14,6 +14,7 @@ import numpy as np
 from homeguard.config import Config
 from homeguard.domain import Features, HomeGuardError, ModelError, Voter, VoteReason, Window
 from homeguard.mel import SAMPLE_RATE
+from homeguard.runtime import release_memory
 from homeguard.voting import remote
 from homeguard.voting.cnn import CnnVoter
 from homeguard.voting.encoder import EncoderVoter
@@ -52,7 +53,9 @@ def load_panel(config: Config, registry: Registry) -> Voting:
     A voter whose model is missing, altered or unusable gets a seat-holder that abstains with
     MISSING; only an unknown `voters.set` raises ModelError.
     """
-    return _Loader(config, registry).load()
+    voting = _Loader(config, registry).load()
+    release_memory()
+    return voting
 
 
 def serve(connection: Connection) -> None:

@@ -96,26 +96,22 @@ class Panel:
                 _log.warning("voter still busy at close", extra={"voter": name})
 
     def _poll(self, features: Features) -> tuple[Vote, ...]:
-        if not self._may_skip(features):
-            return self._ask(features, ORDER)
-        transcript, cnn = self._ask(features, ("transcript", "cnn"))
-        if cnn.emergency is False and not transcript.emergency:
-            skipped = Vote.abstain("encoder", VoteReason.SKIPPED, "the CNN hears no emergency")
-            return (skipped, transcript, cnn)
-        return (*self._ask(features, ("encoder",)), transcript, cnn)
+        if not self._decision.skip_settled or self._decision.votes_needed == 1:
+            answers = [self._ask(features, name) for name in ORDER]
+            return tuple(answer() for answer in answers)
+        transcript, cnn = self._ask(features, "transcript"), self._ask(features, "cnn")
+        heard = cnn()
+        # The encoder's yes counts only beside another one. A CNN that hears something is not made
+        # to wait for the words.
+        if heard.emergency is False and not transcript().emergency:
+            settled = "neither the CNN nor what was said speaks of an emergency"
+            skipped = Vote.abstain("encoder", VoteReason.SKIPPED, settled)
+            return (skipped, transcript(), heard)
+        encoder = self._ask(features, "encoder")
+        return (encoder(), transcript(), heard)
 
-    def _may_skip(self, features: Features) -> bool:
-        # Without speech the transcript abstains; once the CNN says no, the encoder's yes is the
-        # only one left. With speech the encoding is needed anyway.
-        return (
-            self._decision.skip_settled
-            and self._decision.votes_needed > 1
-            and not features.window.speech
-        )
-
-    def _ask(self, features: Features, names: Sequence[str]) -> tuple[Vote, ...]:
-        pending = [self._seats[name].ask(features) for name in names]
-        return tuple(answer() for answer in pending)
+    def _ask(self, features: Features, name: str) -> Callable[[], Vote]:
+        return self._seats[name].ask(features)
 
     def _report(self, vote: Vote) -> None:
         before = self._faults.get(vote.voter)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 from homeguard.domain import ModelError, Window
+from homeguard.mel import log_mel
 from homeguard.voting.features import Extractor
 from homeguard.voting.whisper import Whisper
 from tests.fakes import noise
@@ -62,3 +64,14 @@ def test_an_error_is_raised_to_everyone_and_not_tried_again():
 def test_without_a_whisper_asking_raises():
     with pytest.raises(ModelError, match="no Whisper"):
         Extractor(None).extract(window()).encode()
+
+
+def test_windows_of_rooms_in_turn_have_the_mels_of_their_own_sound():
+    sound = {room: noise(9.0, seed=seed) for seed, room in enumerate(("den", "bath"))}
+    extractor = Extractor(None)
+    for start_s in (0.0, 1.0, 2.0, 4.0, 0.5):
+        for room, samples in sound.items():
+            begin = round(start_s * 16_000)
+            heard = samples[begin : begin + 80_000]
+            made = extractor.extract(Window(room, start_s, start_s + 5.0, heard, active=True))
+            assert np.allclose(made.log_mel, log_mel(heard), rtol=0.0, atol=1e-6)

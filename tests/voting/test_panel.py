@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,6 +24,10 @@ from tests.fakes import FakeVoter
 
 CONFIG = parse(
     "voters: {encoder: {deadline_ms: 300}, transcript: {deadline_ms: 300}, cnn: {deadline_ms: 300}}"
+)
+
+ASKING = CONFIG.model_copy(
+    update={"decision": CONFIG.decision.model_copy(update={"skip_settled": False})}
 )
 
 
@@ -122,7 +127,7 @@ def test_one_in_trouble_abstains_and_the_others_count(seated, trouble, who, how,
     rest = dict(zip([name for name in ORDER if name != who], others, strict=True))
     rules = {name: always(p) for name, p in rest.items()}
     rules[who] = getattr(trouble, how)
-    panel, _ = seated(rules)
+    panel, _ = seated(rules, ASKING)
     votes = {vote.voter: vote for vote in panel.poll(features())}
     assert votes[who].emergency is None
     assert votes[who].reason is EXPECTED[how]
@@ -219,6 +224,32 @@ def test_without_speech_and_with_a_cnn_that_says_no_the_encoder_is_not_asked(sea
     assert voters["encoder"].asked == 0
 
 
+def test_with_speech_that_is_harmless_and_a_cnn_that_says_no_the_encoder_is_not_asked(seated):
+    panel, voters = seated({"encoder": always(0.9), "transcript": always(0.1), "cnn": always(0.1)})
+    assert panel.poll(features(speech=True))[0].reason is VoteReason.SKIPPED
+    assert voters["encoder"].asked == 0
+
+
+def test_the_encoder_is_asked_where_the_words_say_yes(seated):
+    panel, _ = seated({"encoder": always(0.9), "transcript": always(0.9), "cnn": always(0.1)})
+    assert [vote.emergency for vote in panel.poll(features(speech=True))] == [True, True, False]
+
+
+def test_a_cnn_that_says_yes_has_the_encoder_asked_while_the_words_are_read(seated):
+    asked = threading.Event()
+
+    def encoder(features):
+        asked.set()
+        return 0.9
+
+    def transcript(features):
+        return 0.9 if asked.wait(20) else None
+
+    patient = parse("voters: {transcript: {deadline_ms: 30000}}")
+    panel, _ = seated({"encoder": encoder, "transcript": transcript, "cnn": always(0.9)}, patient)
+    assert all(vote.emergency for vote in panel.poll(features(speech=True)))
+
+
 @pytest.mark.parametrize("cnn", [0.9, None])
 def test_the_encoder_is_asked_where_the_cnn_does_not_say_no(seated, cnn):
     panel, voters = seated({"encoder": always(0.9), "transcript": always(None), "cnn": always(cnn)})
@@ -255,17 +286,18 @@ def test_a_seat_gives_up_early_enough():
     assert seat.GIVE_UP_S + seat.BACKOFF_S[1] < 30.0
 
 
+CALLS = (Span(1.0, 2.0),)
+
+
 class Direct(Panel):
     """The panel's own choice of whom to ask, without threads."""
 
     def __init__(self, votes, decision):
         self._decision = decision
         self._votes = {vote.voter: vote for vote in votes}
-        self.asked = set()
 
-    def _ask(self, features, names):
-        self.asked.update(names)
-        return tuple(self._votes[name] for name in names)
+    def _ask(self, features, name):
+        return lambda: self._votes[name]
 
 
 def ballots(name):
@@ -274,8 +306,9 @@ def ballots(name):
     )
     reasons = [VoteReason.LATE, VoteReason.FAILED, VoteReason.INVALID, VoteReason.MISSING]
     if name == "transcript":
-        silent = [VoteReason.NO_SPEECH, VoteReason.MISSING, VoteReason.FAILED]
-        return st.sampled_from(silent).map(lambda reason: Vote.abstain(name, reason))
+        reasons += [VoteReason.NO_SPEECH, VoteReason.UNSURE]
+        call = heard.map(lambda vote: replace(vote, calls=CALLS) if vote.emergency else vote)
+        heard |= call
     return heard | st.sampled_from(reasons).map(lambda reason: Vote.abstain(name, reason))
 
 
@@ -284,14 +317,17 @@ def ballots(name):
     st.tuples(*(ballots(name) for name in ORDER)),
     st.integers(1, 3),
     st.sampled_from(["alert", "vote"]),
+    st.booleans(),
+    st.lists(st.just(CALLS[0]), max_size=2),
 )
-def test_a_skip_never_changes_a_decision(votes, needed, phrases):
+def test_a_skip_never_changes_a_decision(votes, needed, phrases, speech, before):
     base = {"votes_needed": needed, "distress_phrases": phrases}
     skipping = DecisionConfig.model_validate({**base, "skip_settled": True})
     asking = DecisionConfig.model_validate({**base, "skip_settled": False})
-    quiet = features(speech=False)
-    skipped = decide(quiet.window, Direct(votes, skipping)._poll(quiet), skipping)
-    full = decide(quiet.window, Direct(votes, asking)._poll(quiet), asking)
+    heard = features(speech=speech)
+    calls = (*before, *(span for vote in votes for span in vote.calls))
+    skipped = decide(heard.window, Direct(votes, skipping)._poll(heard), skipping, calls)
+    full = decide(heard.window, Direct(votes, asking)._poll(heard), asking, calls)
     assert skipped.emergency == full.emergency
     if skipped.emergency:
         assert skipped == full

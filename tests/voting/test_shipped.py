@@ -38,7 +38,10 @@ def test_the_shipped_models_stay_under_40_mb(registry):
 
 @pytest.fixture
 def voting(registry):
-    made = load_panel(parse("voters: {transcript: {min_logprob: -99}}"), registry)
+    made = load_panel(
+        parse("{voters: {transcript: {min_logprob: -99}}, decision: {skip_settled: false}}"),
+        registry,
+    )
     yield made
     made.panel.close()
 

@@ -1,0 +1,1 @@
+"""What listening costs on this machine: time, memory and delay, beside its peers in one run."""
