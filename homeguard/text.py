@@ -49,6 +49,23 @@ def char_ngrams(text: str, sizes: Sequence[int]) -> list[str]:
     return [padded[i : i + n] for n in sizes for i in range(len(padded) - n + 1)]
 
 
+def features(text: str, sizes: Sequence[int], reach: int) -> list[str]:
+    """What the text classifier counts: `char_ngrams`, words ("=불"), and pairs of words.
+
+    Pairs ("불_꺼") are at most `reach` words apart, "^" and "$" are the ends; 0: neither words nor
+    pairs. Endings vary in Korean, so a pair takes a word of Hangul by its first two syllables.
+    """
+    found = char_ngrams(text, sizes)
+    words = normalise(text).split()
+    if not words or reach < 1:
+        return found
+    found += [f"={word}" for word in words]
+    stems = ["^", *(w[:2] if "가" <= w[0] <= "힣" else w for w in words), "$"]
+    for apart in range(1, reach + 1):
+        found += [f"{a}_{b}" for a, b in zip(stems, stems[apart:], strict=False)]
+    return found
+
+
 def edit_distance(a: Sequence[object], b: Sequence[object]) -> int:
     """Levenshtein distance: insertions, deletions and substitutions that turn `a` into `b`."""
     if len(a) < len(b):

@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from homeguard.text import cer, char_ngrams, edit_distance, from_jamo, normalise, to_jamo
+from homeguard.text import cer, char_ngrams, edit_distance, features, from_jamo, normalise, to_jamo
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,12 @@ def test_ngrams_see_word_boundaries() -> None:
 def test_cer_pools_characters_and_ignores_spaces() -> None:
     assert cer([("살려 주세요", "살려주세요"), ("불이야", "물이야")]) == pytest.approx(1 / 8)
     assert math.isnan(cer([("", "")]))
+
+
+def test_features_hold_words_and_pairs_within_reach() -> None:
+    found = features("불 좀 꺼주세요", (3,), 1)
+    assert {"=꺼주세요", "^_불", "불_좀", "좀_꺼주", "꺼주_$"} <= set(found)
+    assert "불_꺼주" not in found
+    assert "불_꺼주" in features("불 좀 꺼주세요", (3,), 2)
+    assert features("불 좀", (3,), 0) == char_ngrams("불 좀", (3,))
+    assert features("!", (3,), 1) == []

@@ -21,7 +21,10 @@ FOLDERS: dict[Kind, str] = {
 }
 # The strictest licence among what the weights learned from.
 LICENCE = "CC BY-NC-SA 4.0 and CC BY-NC-ND 4.0 recordings among its data: non-commercial use"
-WRITTEN = "own sentences; Debian's word lists; transcripts of home-sounds train (free, nc, nc-nd)"
+WRITTEN = (
+    "own sentences, also as whisper-home hears them; Debian's word lists; "
+    "transcripts of home-sounds train (free, nc, nc-nd)"
+)
 SPOKEN = "espeak-ng and flite renderings of own sentences; home-sounds train, free, nc and nc-nd"
 SOUNDS = "home-sounds train, free, nc and nc-nd; synthesised sounds; YAMNet as a teacher"
 

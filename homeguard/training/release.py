@@ -101,7 +101,9 @@ def _entry(models_dir: Path, part: Part) -> dict[str, object]:
         "data": part.data,
         "metrics": _record(folder / "metrics.json") or {},
     }
-    if part.kind != "text":
+    if part.kind == "text":
+        entry |= _text_threshold(folder)
+    else:
         entry |= {"mel": _MEL, "window_s": part.window_s}
     if part.kind in ("head", "cnn"):
         entry |= {"labels": [category.value for category in Category], **_calibration(folder)}
@@ -130,6 +132,12 @@ def _calibration(folder: Path) -> dict[str, object]:
         "threshold": round(float(found["threshold"]), 6),
         "thresholds": found.get("thresholds", {}),
     }
+
+
+def _text_threshold(folder: Path) -> dict[str, object]:
+    """What training chose on val, where it did."""
+    record = _record(folder / "metrics.json") or {}
+    return {"threshold": record["threshold"]} if "threshold" in record else {}
 
 
 def _record(path: Path) -> dict[str, object] | None:

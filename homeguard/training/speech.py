@@ -207,7 +207,7 @@ def _planned(
             sentence = pool[number % len(pool)]
             category = sentence.category
             text = sentence.text if kind == "harmless" else urgent_form(sentence, rng)
-        voice = _voice(language, split, rng)
+        voice = draw_voice(language, split, rng)
         yield Utterance(spoken(text, language), language, category, kind, split, voice)
 
 
@@ -222,7 +222,8 @@ def _word_count(language: Language, rng: np.random.Generator) -> int:
     return 1 if rng.random() < 0.25 else int(rng.integers(2, most))
 
 
-def _voice(language: Language, split: Split, rng: np.random.Generator) -> Voice:
+def draw_voice(language: Language, split: Split, rng: np.random.Generator) -> Voice:
+    """A voice of `split` with its pace, pitch and pauses."""
     pace = int(np.clip(rng.normal(165, 28), 110, 250))
     if language == "en" and rng.random() < _FLITE_SHARE:
         return Voice("flite", str(rng.choice(_FLITE[split])), pace, 50, 0)

@@ -1,18 +1,17 @@
 """The text classifier: which emergency, if any, a transcript speaks of.
 
-Logistic regression over jamo n-grams, fitted by scikit-learn and shipped as JSON. It learns from
-the written sentences, from word sequences and real harmless transcripts, and from corrupted copies
-of all of them, because what it will read was written by a decoder that mishears.
+Logistic regression over jamo n-grams, words and pairs of words, fitted by scikit-learn and shipped
+as JSON. What it learns from is in `text_lines`: it will read what was written by a decoder that
+mishears.
 """
 
-# ruff: noqa: PLR2004  (the numbers are the recipe)
 from __future__ import annotations
 
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,25 +19,28 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
-from homeguard.labels import EMERGENCIES
-from homeguard.text import char_ngrams, from_jamo, normalise, to_jamo
-from homeguard.training.corpus import SPLITS, Split, read_manifest
-from homeguard.training.sentences import (
-    LANGUAGES,
-    SOURCES,
-    Language,
-    Sentence,
-    sentences,
-    spoken,
-    urgent_form,
-    word_sequence,
+from homeguard.text import features
+from homeguard.training.corpus import Split
+from homeguard.training.heard import HeardOptions
+from homeguard.training.sentences import LANGUAGES
+from homeguard.training.text_lines import (
+    LABELS,
+    Generator,
+    Line,
+    corrupted,
+    heard_lines,
+    lines_of,
+    transcripts,
+    written,
 )
-from homeguard.training.tokens import LETTERS
 
-NORMAL = "normal"
-LABELS: tuple[str, ...] = (NORMAL, *(c.value for c in EMERGENCIES))
+STEP = 0.05  # of the shipped weights
+_TEMPERATURES = np.geomspace(0.25, 4.0, 49)
+# A threshold above the confidence of the lexicon's signs would silence them.
+_LOWEST, _HIGHEST = 0.3, 0.75
 
-Generator = np.random.Generator
+# Probability of an emergency for each text.
+Judge = Callable[[Sequence[str]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +48,15 @@ class TextOptions:
     """How the classifier is fitted; `error_rates` are jamo errors of the corrupted copies."""
 
     sizes: tuple[int, ...] = (3, 4, 5)
-    most_ngrams: int = 9_000
+    reach: int = 1  # words that a pair may be apart
+    most_ngrams: int = 25_000
     fewest_sentences: int = 3  # an n-gram must occur in
     strength: float = 5.0  # inverse regularisation
     copies: int = 2
     error_rates: tuple[float, float] = (0.0, 0.3)
     word_sequences: int = 2_000
+    false_alarms: float = 0.02  # of val's harmless sentences, at the threshold
     seed: int = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A text with its label, a position in LABELS."""
-
-    text: str
-    label: int
-    language: Language
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +67,22 @@ class TextScore:
     binary_accuracy: float
     missed: float
     imagined: float
-    label_accuracy: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextModel:
-    """Linear scores over n-grams; the file format is the one the transcript voter reads."""
+    """Linear scores over features; the file format is the one the transcript voter reads."""
 
     sizes: tuple[int, ...]
+    reach: int
     ngrams: dict[str, NDArray[np.float64]]
     bias: NDArray[np.float64]
     temperature: float = 1.0
 
     def scores(self, text: str) -> NDArray[np.float64]:
-        """Scores by LABELS: bias plus the unit vector of 1 + ln(count) of the known n-grams."""
-        counts = Counter(g for g in char_ngrams(text, self.sizes) if g in self.ngrams)
+        """Scores by LABELS: bias plus the unit vector of 1 + ln(count) of the known features."""
+        found = features(text, self.sizes, self.reach)
+        counts = Counter(gram for gram in found if gram in self.ngrams)
         if not counts:
             return self.bias / self.temperature
         values = 1.0 + np.log(np.array(list(counts.values()), dtype=np.float64))
@@ -100,107 +96,76 @@ class TextModel:
         shares = np.exp(scores - scores.max())
         return float(1.0 - shares[0] / shares.sum())
 
+    def emergencies(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """`emergency` of each text."""
+        return np.array([self.emergency(text) for text in texts])
+
     def save(self, path: Path, options: TextOptions) -> None:
         """Write model.json."""
         content = {
             "labels": LABELS,
             "sizes": self.sizes,
-            "sublinear": True,
+            "reach": self.reach,
+            "step": STEP,
             "temperature": self.temperature,
             "bias": [round(float(b), 4) for b in self.bias],
             "options": asdict(options),
-            "ngrams": {g: [round(float(w), 3) for w in row] for g, row in self.ngrams.items()},
+            "ngrams": {g: [round(float(w) / STEP) for w in row] for g, row in self.ngrams.items()},
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
         path.write_text(text + "\n", encoding="utf-8")
 
 
-def train(out_dir: Path, options: TextOptions, manifest: Path | None = None) -> TextModel:
+def train(
+    out_dir: Path,
+    options: TextOptions,
+    manifest: Path | None = None,
+    heard_by: HeardOptions | None = None,
+    *,
+    compare_lstm: bool = False,
+) -> TextModel:
     """Measure on held-out sentences, then fit on all of them; writes model.json and metrics.json.
 
     Real transcripts of `manifest` are harmless lines: those of train are learned, those of val that
-    train lacks are held out.
+    train lacks are held out. `heard_by` is a transcriber whose own errors are learned as well;
+    `compare_lstm` puts the source's LSTM beside it. Temperature and threshold are chosen on val.
     """
-    real = _transcripts(manifest)
-    model = fit(lines_of("train", options, real["train"]), options)
-    rng = np.random.default_rng(options.seed)
-    held: dict[str, object] = {}
-    for split in ("val", "test"):
-        lines = lines_of(split, options, real["val"] if split == "val" else ())
-        held[f"{split}/all"] = asdict(score(model, lines))
-        for language in LANGUAGES:
-            spoken_in = [line for line in lines if line.language == language]
-            misheard = [Line(corrupted(x.text, 0.15, rng), x.label, language) for x in spoken_in]
-            held[f"{split}/{language}"] = asdict(score(model, spoken_in))
-            held[f"{split}/{language}/15% of jamo wrong"] = asdict(score(model, misheard))
-    final = fit(lines_of("train", options, real["train"], of_all=True), options)
+    real = transcripts(manifest)
+    learned = heard_lines(heard_by, "train")
+    lines = [*lines_of("train", options.word_sequences, options.seed, real["train"]), *learned]
+    model = fit(lines, options)
+    model = replace(model, temperature=_temperature(model, _held_out("val")))
+    threshold = _threshold(model.emergencies, _held_out("val"), options.false_alarms)
+    metrics: dict[str, object] = {
+        "threshold": threshold,
+        "temperature": model.temperature,
+        "held_out": _measure(model.emergencies, threshold, heard_by, real["val"]),
+        "options": asdict(options),
+        "heard_by": heard_by.transcriber.name if heard_by else None,
+    }
+    if compare_lstm:
+        from homeguard.training.text_lstm import fit_lstm  # noqa: PLC0415 - torch
+
+        lstm = fit_lstm(lines, options.copies, options.error_rates, options.seed)
+        metrics["lstm"] = _measure(lstm, 0.5, heard_by, real["val"])
+    everything = lines_of("train", options.word_sequences, options.seed, real["train"], of_all=True)
+    final = replace(fit([*everything, *learned], options), temperature=model.temperature)
     final.save(out_dir / "model.json", options)
-    metrics = {"held_out": held, "options": asdict(options)}
     text = json.dumps(metrics, indent=1, ensure_ascii=False)
     (out_dir / "metrics.json").write_text(text + "\n", encoding="utf-8")
     return final
 
 
-def lines_of(
-    split: Split, options: TextOptions, harmless: Iterable[str] = (), *, of_all: bool = False
-) -> list[Line]:
-    """The split's sentences as written and as spoken, word sequences, and `harmless` transcripts.
-
-    `of_all` takes the sentences of every split, for a last fit after the measuring.
-    """
-    rng = np.random.default_rng([options.seed, SPLITS.index(split)])
-    wanted = SPLITS if of_all else (split,)
-    found: list[Line] = []
-    for language in LANGUAGES:
-        for source in SOURCES:
-            for sentence in sentences(language, source=source):
-                if sentence.split in wanted:
-                    found += _forms_of(sentence, rng)
-        count = options.word_sequences if split == "train" else options.word_sequences // 10
-        for _ in range(count):
-            text = word_sequence(language, split, int(rng.integers(1, 7)), rng)
-            found.append(Line(text, 0, language))
-    found += [Line(normalise(t), 0, _language_of(t)) for t in harmless]
-    if split == "train" or of_all:
-        return list(dict.fromkeys(found))
-    # The same words may come out of two patterns of different splits.
-    known = {line.text for line in lines_of("train", options)}
-    return [line for line in dict.fromkeys(found) if line.text not in known]
-
-
-def corrupted(text: str, rate: float, rng: Generator) -> str:
-    """The text with about `rate` of its jamo replaced, dropped or doubled, as a decoder errs."""
-    kept: list[str] = []
-    for symbol in to_jamo(text):
-        draw = rng.random() / rate if rate > 0.0 else 1.0
-        if draw < 0.6:
-            kept.append(_confused(symbol, rng))
-        elif draw < 0.85:
-            continue
-        elif draw < 1.0:
-            kept += [symbol, _confused(symbol, rng)]
-        else:
-            kept.append(symbol)
-    return from_jamo("".join(kept))
-
-
 def fit(
     lines: Sequence[Line],
     options: TextOptions,
-    misheard: Callable[[str, Generator], str] | None = None,
 ) -> TextModel:
-    """Fit on `lines` and `copies` corrupted copies of each (by `misheard`, else `corrupted`)."""
+    """Fit on `lines` and `copies` corrupted copies of each."""
     rng = np.random.default_rng(options.seed)
-    low, high = options.error_rates
-    texts, labels = [line.text for line in lines], [line.label for line in lines]
-    for line in lines:
-        for _ in range(options.copies):
-            rate = rng.uniform(low, high)
-            copy = misheard(line.text, rng) if misheard else corrupted(line.text, rate, rng)
-            texts.append(copy)
-            labels.append(line.label)
-    grams = [Counter(char_ngrams(text, options.sizes)) for text in texts]
+    learned = with_copies(lines, options.copies, options.error_rates, rng)
+    texts, labels = [line.text for line in learned], [line.label for line in learned]
+    grams = [Counter(features(text, options.sizes, options.reach)) for text in texts]
     vocabulary = _vocabulary(grams, np.array(labels), options)
     matrix = _matrix(grams, vocabulary)
     present = sorted(set(labels))
@@ -210,54 +175,85 @@ def fit(
     weights = np.zeros((len(vocabulary), len(LABELS)))
     bias = np.full(len(LABELS), -20.0)
     weights[:, present], bias[present] = solver.coef_.T, solver.intercept_
-    return TextModel(options.sizes, dict(zip(vocabulary, weights, strict=True)), bias)
+    return TextModel(
+        options.sizes, options.reach, dict(zip(vocabulary, weights, strict=True)), bias
+    )
 
 
-def score(model: TextModel, lines: Sequence[Line], threshold: float = 0.5) -> TextScore:
-    """How well the model tells the lines apart."""
-    told = np.array([model.emergency(line.text) >= threshold for line in lines])
-    true = np.array([line.label != 0 for line in lines])
-    named = np.array([int(model.scores(line.text).argmax()) == line.label for line in lines])
+def with_copies(
+    lines: Sequence[Line], copies: int, rates: tuple[float, float], rng: Generator
+) -> list[Line]:
+    """The lines, and corrupted copies of each."""
+    made = [
+        replace(line, text=corrupted(line.text, rng.uniform(*rates), rng))
+        for line in lines
+        for _ in range(copies)
+    ]
+    return [*lines, *made]
+
+
+def score(judge: Judge, lines: Sequence[Line], threshold: float = 0.5) -> TextScore:
+    """How well a judge tells the lines apart."""
+    told = judge([line.text for line in lines]) >= threshold
+    true = np.array([line.label != 0 for line in lines], dtype=bool)
     return TextScore(
         lines=len(lines),
         binary_accuracy=float((told == true).mean()),
         missed=float((~told[true]).mean()) if true.any() else math.nan,
         imagined=float(told[~true].mean()) if (~true).any() else math.nan,
-        label_accuracy=float(named.mean()),
     )
 
 
-def _transcripts(manifest: Path | None) -> dict[Split, list[str]]:
-    clips = read_manifest(manifest) if manifest else ()
-    found: dict[Split, set[str]] = {split: set() for split in SPLITS}
-    for clip in clips:
-        if clip.transcript:
-            found[clip.split].add(normalise(clip.transcript))
-    return {split: sorted(texts - found["train"]) for split, texts in found.items()} | {
-        "train": sorted(found["train"])
-    }
+def _held_out(split: Split) -> list[Line]:
+    return [line for language in LANGUAGES for line in written(split, language)]
 
 
-def _forms_of(sentence: Sentence, rng: Generator) -> list[Line]:
-    label = LABELS.index(sentence.category.value) if sentence.category.is_emergency else 0
-    texts = {sentence.text, spoken(sentence.text, sentence.language)}
-    if label:
-        texts |= {urgent_form(sentence, rng) for _ in range(2)}
-    return [Line(normalise(text), label, sentence.language) for text in sorted(texts)]
+def _measure(
+    judge: Judge, threshold: float, heard_by: HeardOptions | None, real: Sequence[str]
+) -> dict[str, object]:
+    """Scores at `threshold` by split, language and how the sentences came; real ones by val."""
+    found: dict[str, object] = {}
+    rng = np.random.default_rng(5)
+    splits: tuple[Split, ...] = ("val", "test")
+    for split in splits:
+        heard = heard_lines(heard_by, split)
+        for language in LANGUAGES:
+            lines = written(split, language)
+            wrong = [replace(x, text=corrupted(x.text, 0.15, rng)) for x in lines]
+            sets = {
+                "": lines,
+                "/15% of jamo wrong": wrong,
+                "/heard": [line for line in heard if line.language == language],
+            }
+            for name, chosen in sets.items():
+                if chosen:
+                    found[f"{split}/{language}{name}"] = asdict(score(judge, chosen, threshold))
+    if real:
+        calm = [Line(text, 0, "ko") for text in real]
+        imagined = score(judge, calm, threshold).imagined
+        found["val/real harmless transcripts"] = {"lines": len(calm), "imagined": imagined}
+    return found
 
 
-def _language_of(text: str) -> Language:
-    return "ko" if any("가" <= c <= "힣" for c in text) else "en"
+def _temperature(model: TextModel, lines: Sequence[Line]) -> float:
+    """What the scores are divided by so that val is likeliest, as emergency or not."""
+    scores = np.stack([model.scores(line.text) for line in lines])
+    true = np.array([line.label != 0 for line in lines])
+
+    def loss(temperature: float) -> float:
+        scaled = scores / temperature
+        shares = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        calm = np.clip(shares[:, 0] / shares.sum(axis=1), 1e-9, 1.0 - 1e-9)
+        return float(-np.log(np.where(true, 1.0 - calm, calm)).mean())
+
+    return round(float(min(_TEMPERATURES, key=loss)), 3)
 
 
-def _confused(symbol: str, rng: Generator) -> str:
-    """Another symbol of the same sort: vowel for vowel, letter for letter."""
-    place = LETTERS.index(symbol) if symbol in LETTERS else 0
-    # Bounds of tokens.LETTERS: space, Latin, initial, vowel, final.
-    for low, high in ((1, 27), (27, 46), (46, 67), (67, 94)):
-        if low <= place < high:
-            return LETTERS[int(rng.integers(low, high))]
-    return symbol
+def _threshold(judge: Judge, lines: Sequence[Line], false_alarms: float) -> float:
+    """The lowest threshold at which at most `false_alarms` of the harmless lines reach it."""
+    harmless = np.sort(judge([line.text for line in lines if line.label == 0]))
+    place = math.ceil(len(harmless) * (1.0 - false_alarms)) - 1
+    return round(float(np.clip(harmless[place] + 0.001, _LOWEST, _HIGHEST)), 3)
 
 
 def _vocabulary(

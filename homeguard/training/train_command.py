@@ -139,12 +139,22 @@ def text(
     data: Annotated[
         Path | None, typer.Option("--data", help="Its transcripts are harmless lines as well.")
     ] = None,
+    heard_by: Annotated[
+        Path | None,
+        typer.Option(help="A transcriber's folder: sentences are read to it, its errors learned."),
+    ] = None,
+    cache: Cache = CACHE,
+    compare_lstm: Annotated[
+        bool, typer.Option("--compare-lstm", help="Measure the source's LSTM beside it.")
+    ] = False,
     seed: Seed = 3,
 ) -> None:
     """Fit the text classifier of the transcript voter; its figures go beside it."""
+    from homeguard.training.heard import HeardOptions
     from homeguard.training.text import TextOptions, train
 
-    train(out, TextOptions(seed=seed), data)
+    transcriber = HeardOptions(heard_by, cache) if heard_by else None
+    train(out, TextOptions(seed=seed), data, transcriber, compare_lstm=compare_lstm)
     Console().print_json((out / "metrics.json").read_text(encoding="utf-8"))
 
 

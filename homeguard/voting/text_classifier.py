@@ -1,4 +1,4 @@
-"""Which emergency, if any, a sentence speaks of: logistic regression over n-grams of jamo.
+"""Which emergency, if any, a sentence speaks of: logistic regression over jamo, words and pairs.
 
 Small, and forgiving of misheard syllables: most n-grams of a sentence survive a wrong vowel.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from homeguard.domain import ModelError
 from homeguard.labels import Category
-from homeguard.text import char_ngrams
+from homeguard.text import features
 
 NORMAL = "normal"
 
@@ -30,30 +30,29 @@ class Reading:
 
 
 class TextClassifier:
-    """Softmax over "normal" and emergencies; features are tf-idf of n-grams, of length one.
+    """Softmax over "normal" and emergencies; features are 1 + ln(count), of length one.
 
-    model.json: `labels`, "normal" first; `sizes` of the n-grams; `ngrams`, each with its weights by
-    label; `idf` of n-grams (1 where it says nothing); `sublinear`, whether counts are taken as
-    1 + ln(count); `bias` by label; `temperature`.
+    model.json: `labels`, "normal" first; `sizes` and `reach` as in `homeguard.text.features`;
+    `ngrams`, each feature with its weights by label in steps of `step`; `bias` by label;
+    `temperature`.
     """
 
     def __init__(
         self,
         labels: tuple[str, ...],
         sizes: tuple[int, ...],
+        reach: int,
         weights: dict[str, NDArray[np.float64]],
         bias: NDArray[np.float64],
-        *,
-        idf: dict[str, float] | None = None,
-        sublinear: bool = False,
-        temperature: float = 1.0,
+        temperature: float,
     ) -> None:
+        """`weights` and `bias` are by label."""
         self._categories = tuple(Category(label) for label in labels[1:])
         self._sizes = sizes
-        self._weights = weights
+        self._reach = reach
+        self._places = {feature: place for place, feature in enumerate(weights)}
+        self._weights = np.array(list(weights.values()), np.float32).reshape(-1, len(labels))
         self._bias = bias
-        self._idf = idf or {}
-        self._sublinear = sublinear
         self._temperature = temperature
 
     @classmethod
@@ -68,7 +67,8 @@ class TextClassifier:
     @classmethod
     def _parse(cls, raw: dict[str, Any]) -> TextClassifier:
         labels = tuple(raw["labels"])
-        weights = {gram: np.asarray(row, np.float64) for gram, row in raw["ngrams"].items()}
+        step = float(raw.get("step", 1.0))
+        weights = {gram: np.asarray(row, np.float64) * step for gram, row in raw["ngrams"].items()}
         bias = np.asarray(raw["bias"], np.float64)
         if labels[0] != NORMAL or any(
             row.shape != (len(labels),) for row in (bias, *weights.values())
@@ -78,29 +78,25 @@ class TextClassifier:
         return cls(
             labels,
             tuple(raw["sizes"]),
+            int(raw.get("reach", 0)),
             weights,
             bias,
-            idf=raw.get("idf"),
-            sublinear=bool(raw.get("sublinear", False)),
-            temperature=float(raw.get("temperature", 1.0)),
+            float(raw.get("temperature", 1.0)),
         )
 
     def read(self, text: str) -> Reading:
         """Judge a sentence as it was written down; empty text is normal by its bias."""
-        scores = self._bias + self._evidence(text)
-        scores = scores / self._temperature
+        scores = (self._bias + self._evidence(text)) / self._temperature
         shares = np.exp(scores - scores.max())
         shares /= shares.sum()
         best = int(shares[1:].argmax())
         return Reading(float(1.0 - shares[0]), self._categories[best])
 
     def _evidence(self, text: str) -> NDArray[np.float64]:
-        counts = Counter(gram for gram in char_ngrams(text, self._sizes) if gram in self._weights)
+        found = features(text, self._sizes, self._reach)
+        counts = Counter(self._places[gram] for gram in found if gram in self._places)
         if not counts:
             return np.zeros_like(self._bias)
-        n = np.array(list(counts.values()), np.float64)
-        values = (1.0 + np.log(n)) if self._sublinear else n
-        values = values * np.array([self._idf.get(gram, 1.0) for gram in counts])
+        values = 1.0 + np.log(np.array(list(counts.values()), np.float64))
         values /= np.linalg.norm(values)
-        evidence: NDArray[np.float64] = values @ np.stack([self._weights[g] for g in counts])
-        return evidence
+        return np.asarray(values @ self._weights[list(counts)], np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +12,8 @@ pytest.importorskip("sklearn", reason="needs the extra train")
 
 from homeguard.text import edit_distance, to_jamo
 from homeguard.training.sentences import WORD_LISTS
-from homeguard.training.text import (
-    LABELS,
-    Line,
-    TextModel,
-    TextOptions,
-    corrupted,
-    fit,
-    lines_of,
-    score,
-)
+from homeguard.training.text import TextModel, TextOptions, fit, score, train, with_copies
+from homeguard.training.text_lines import LABELS, Line, corrupted, lines_of, written
 
 OPTIONS = TextOptions(most_ngrams=800, copies=1, word_sequences=20, fewest_sentences=1)
 HELP, FIRE = LABELS.index("help_request"), LABELS.index("fire")
@@ -37,7 +30,7 @@ def model() -> TextModel:
 
 
 def test_learned_sentences_are_told_apart(model: TextModel) -> None:
-    found = score(model, LINES)
+    found = score(model.emergencies, LINES)
     assert found.binary_accuracy == 1.0
     assert LABELS[int(model.scores("불이 났어요").argmax())] == "fire"
 
@@ -58,7 +51,7 @@ def test_corruption_keeps_the_stated_share() -> None:
 
 @pytest.mark.skipif(not all(p.exists() for p in WORD_LISTS.values()), reason="needs word lists")
 def test_held_out_lines_are_not_trained() -> None:
-    train, val = lines_of("train", OPTIONS), lines_of("val", OPTIONS)
+    train, val = lines_of("train", 20, 3), lines_of("val", 20, 3)
     assert {line.text for line in train}.isdisjoint(line.text for line in val)
     assert {line.label for line in train} == set(range(len(LABELS)))
 
@@ -70,4 +63,39 @@ def test_the_daemon_reads_what_was_fitted(model: TextModel, tmp_path: Path) -> N
     model.save(path, OPTIONS)
     reader = TextClassifier.load(path)
     for text in ("살려주세요", "집에 불이 났어요", "밥 먹자", "전혀 모르는 말", ""):
-        assert reader.read(text).probability == pytest.approx(model.emergency(text), abs=5e-3)
+        assert reader.read(text).probability == pytest.approx(model.emergency(text), abs=2e-2)
+
+
+def test_held_out_sentences_are_none_of_trains() -> None:
+    learned = {line.text for line in written("train", "ko")}
+    assert learned == set()  # every one is known
+    assert len(written("val", "ko")) > 200
+
+
+def test_a_threshold_and_a_temperature_come_with_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = [*LINES, Line("help me", HELP, "en"), Line("good morning", 0, "en")]
+    monkeypatch.setattr("homeguard.training.text.lines_of", lambda *_, **__: few)
+    monkeypatch.setattr(
+        "homeguard.training.text.written",
+        lambda _, language: [line for line in few if line.language == language],
+    )
+    train(tmp_path, OPTIONS)
+    metrics = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
+    assert 0.3 <= metrics["threshold"] <= 0.75
+    assert metrics["held_out"]["val/ko"]["missed"] == 0.0
+    model = json.loads((tmp_path / "model.json").read_text(encoding="utf-8"))
+    assert model["temperature"] == metrics["temperature"]
+
+
+def test_the_lstm_of_the_source_learns_the_same_lines() -> None:
+    lstm = pytest.importorskip("homeguard.training.text_lstm", reason="needs torch")
+    judge = lstm.fit_lstm(LINES * 30, 0, (0.0, 0.0), 1)
+    assert score(judge, LINES).binary_accuracy >= 0.9
+
+
+def test_copies_keep_their_label() -> None:
+    made = with_copies(LINES, 2, (0.1, 0.2), np.random.default_rng(0))
+    assert len(made) == 3 * len(LINES)
+    assert [line.label for line in made[len(LINES) :: 2]] == [line.label for line in LINES]

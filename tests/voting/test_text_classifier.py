@@ -32,16 +32,21 @@ def test_a_known_ngram_moves_it(tmp_path):
     assert reading.category is Category.HELP_REQUEST
 
 
-def test_idf_and_sublinear_counts_weigh_the_ngrams(tmp_path):
-    grams = {"aaa": [-1.0, 1.0, 0.0], "bbb": [1.0, 0.0, -1.0]}
-    reading = load(
-        tmp_path, ngrams=grams, idf={"aaa": 2.0}, sublinear=True, bias=[0.0, 0.0, 0.0]
-    ).read("aaaa bbb")
-    a, b = 2.0 * (1 + math.log(2)), 1.0
+def test_counts_are_dampened_and_weights_are_in_steps(tmp_path):
+    grams = {"aaa": [-2, 2, 0], "bbb": [2, 0, -2]}
+    reading = load(tmp_path, ngrams=grams, step=0.5, bias=[0.0, 0.0, 0.0]).read("aaaa bbb")
+    a, b = 1 + math.log(2), 1.0
     a, b = a / math.hypot(a, b), b / math.hypot(a, b)
     scores = [-a + b, a, -b]
     total = sum(math.exp(s) for s in scores)
     assert reading.probability == pytest.approx(1 - math.exp(scores[0]) / total)
+
+
+def test_pairs_of_words_count_where_the_file_says_so(tmp_path):
+    grams = {"불_꺼": [2.0, -2.0, -2.0]}
+    assert load(tmp_path, ngrams=grams, reach=1).read("불 꺼").probability < 0.1
+    without = load(tmp_path, ngrams=grams).read("불 꺼").probability
+    assert load(tmp_path, ngrams=grams, reach=1).read("불 좀 꺼").probability == without > 0.1
 
 
 def test_a_temperature_softens(tmp_path):
