@@ -27,6 +27,7 @@ from homeguard.voting.features import Extractor
 from homeguard.voting.panel import Panel
 
 ROOM = "recording"
+PATIENT_MS = 60_000  # a recording does not run away: nobody abstains because the machine is busy
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # stream time 0; only differences to it are used
 AUDIO_SUFFIXES = frozenset(
     f".{name}"
@@ -71,6 +72,20 @@ class Summary:
 
 
 Record = Decision | Found | Summary
+
+
+def patient(config: Config) -> Config:
+    """The configuration with voters that are waited for."""
+    voters = config.voters
+    waiting = {
+        name: voter.model_copy(update={"deadline_ms": max(voter.deadline_ms, PATIENT_MS)})
+        for name, voter in (
+            ("encoder", voters.encoder),
+            ("transcript", voters.transcript),
+            ("cnn", voters.cnn),
+        )
+    }
+    return config.model_copy(update={"voters": voters.model_copy(update=waiting)})
 
 
 def room_opener(config: Config, extractor: Extractor, panel: Panel) -> Callable[[], Hearing]:

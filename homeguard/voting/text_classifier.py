@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from homeguard.domain import ModelError
 from homeguard.labels import Category
-from homeguard.text import char_ngrams
+from homeguard.text import char_ngrams, to_jamo
 
 NORMAL = "normal"
 
@@ -94,13 +94,40 @@ class TextClassifier:
         best = int(shares[1:].argmax())
         return Reading(float(1.0 - shares[0]), self._categories[best])
 
+    def shares(self, text: str) -> NDArray[np.float64]:
+        """What each symbol of `to_jamo(text)`, a space put before and after, adds to the score.
+
+        The score is the likeliest emergency's over "normal", before the temperature; with the
+        biases the shares sum up to it. An n-gram's part is shared evenly among its symbols.
+        """
+        jamo = f" {to_jamo(text)} "
+        best = 1 + self._categories.index(self.read(text).category)
+        found = [gram for gram in char_ngrams(text, self._sizes) if gram in self._weights]
+        values = dict(zip(dict.fromkeys(found), self._values(Counter(found)), strict=True))
+        shares = np.zeros(len(jamo))
+        for size in self._sizes:
+            for start in range(len(jamo) - size + 1):
+                gram = jamo[start : start + size]
+                if gram in values:
+                    weight = self._weights[gram][best] - self._weights[gram][0]
+                    part = values[gram] * weight / found.count(gram)
+                    shares[start : start + size] += part / size
+        return shares
+
     def _evidence(self, text: str) -> NDArray[np.float64]:
         counts = Counter(gram for gram in char_ngrams(text, self._sizes) if gram in self._weights)
         if not counts:
             return np.zeros_like(self._bias)
+        weights = np.stack([self._weights[gram] for gram in counts])
+        evidence: NDArray[np.float64] = self._values(counts) @ weights
+        return evidence
+
+    def _values(self, counts: Counter[str]) -> NDArray[np.float64]:
+        """The features of n-grams with their counts: tf-idf, of length one."""
+        if not counts:
+            return np.zeros(0)
         n = np.array(list(counts.values()), np.float64)
         values = (1.0 + np.log(n)) if self._sublinear else n
         values = values * np.array([self._idf.get(gram, 1.0) for gram in counts])
-        values /= np.linalg.norm(values)
-        evidence: NDArray[np.float64] = values @ np.stack([self._weights[g] for g in counts])
-        return evidence
+        length_one: NDArray[np.float64] = values / np.linalg.norm(values)
+        return length_one
