@@ -27,7 +27,6 @@ from homeguard.voting.features import Extractor
 from homeguard.voting.panel import Panel
 
 ROOM = "recording"
-PATIENT_MS = 60_000  # a recording does not run away: nobody abstains because the machine is busy
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # stream time 0; only differences to it are used
 AUDIO_SUFFIXES = frozenset(
     f".{name}"
@@ -37,6 +36,9 @@ AUDIO_SUFFIXES = frozenset(
     )
     for name in names.split()
 )
+
+
+PATIENT_MS = 60_000  # a recording does not run away: nobody abstains because the machine is busy
 
 
 class Hearing(Protocol):
@@ -75,7 +77,7 @@ Record = Decision | Found | Summary
 
 
 def patient(config: Config) -> Config:
-    """The configuration with voters that are waited for."""
+    """The configuration with deadlines that a busy machine keeps."""
     voters = config.voters
     waiting = {
         name: voter.model_copy(update={"deadline_ms": max(voter.deadline_ms, PATIENT_MS)})
