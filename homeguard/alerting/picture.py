@@ -125,7 +125,7 @@ class _Pen:
         sketch = self._sketch
         length_s = sketch.end_s - sketch.start_s
         step_s = next((s for s in _STEPS_S if length_s / s <= _MOST_TICKS), _STEPS_S[-1])
-        for at_s in np.arange(0.0, length_s, step_s):
+        for at_s in np.arange(0.0, max(length_s - step_s / 4, 0.01), step_s):
             x = self._x(sketch.start_s + float(at_s))
             self._canvas.line([(x, _MEL_BOTTOM), (x, _MEL_BOTTOM + 5)], fill=_INK)
             self._write((x - 4, _MEL_BOTTOM + 6), f"{at_s:g} s", 13, _INK)

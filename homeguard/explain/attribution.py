@@ -5,6 +5,7 @@ Each gives a heat map over the mel, (80, frames), positive where a cell speaks f
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -140,13 +141,18 @@ class Explainer:
     def grid(self) -> tuple[Float32, Float32]:
         """The band and the frame on which each row and column of the top feature maps is centred.
 
-        Taken from the network itself (the centre of the squared gradients of noise), because
-        strides and paddings shift the cells, and a front may bend the bands.
+        Taken from the network itself (the centre of what a cell hears), because strides and
+        paddings shift the cells, and a front may bend the bands. Weights are taken without their
+        signs and biases, so that no cell is deaf.
         """
         if self._grid is None:
-            generator = torch.Generator().manual_seed(self._effort.seed)
-            noise = torch.randn((1, 1, 80, self.frames), generator=generator).requires_grad_()
-            maps = self._top_maps(noise)
+            open_network = copy.deepcopy(self.network)
+            for layer in open_network.weighted:
+                layer.weight.data = layer.weight.data.abs()
+                if layer.bias is not None:
+                    layer.bias.data = torch.zeros_like(layer.bias)
+            noise = torch.ones((1, 1, 80, self.frames)).requires_grad_()
+            maps = _top_maps(open_network, noise)
             centres = []
             for axis in (2, 3):
                 positions = torch.arange(noise.shape[axis], dtype=torch.float32)
@@ -154,7 +160,7 @@ class Explainer:
                 for index in range(maps.shape[axis]):
                     row = maps.select(axis, index).sum()
                     (slope,) = torch.autograd.grad(row, noise, retain_graph=True)
-                    weight = slope.square().sum(dim=[d for d in range(4) if d != axis])
+                    weight = slope.abs().sum(dim=[d for d in range(4) if d != axis])
                     total = float(weight.sum())
                     centre = float((weight * positions).sum()) / total if total else np.nan
                     found.append(centre)
@@ -162,14 +168,15 @@ class Explainer:
             self._grid = (centres[0], centres[1])
         return self._grid
 
-    def _top_maps(self, values: Tensor) -> Tensor:
-        kept: list[Tensor] = []
-        hook = self.network.top.register_forward_hook(lambda _m, _i, output: kept.append(output))
-        try:
-            self.network(values)
-        finally:
-            hook.remove()
-        return kept[0]
+
+def _top_maps(network: Network, values: Tensor) -> Tensor:
+    kept: list[Tensor] = []
+    hook = network.top.register_forward_hook(lambda _m, _i, output: kept.append(output))
+    try:
+        network(values)
+    finally:
+        hook.remove()
+    return kept[0]
 
 
 def _tensor(log_mel: Float32) -> Tensor:

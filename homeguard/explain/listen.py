@@ -18,6 +18,7 @@ from homeguard.domain import Float32
 from homeguard.mel import HOP_LENGTH, N_FFT, SAMPLE_RATE, mel_filterbank
 
 THRESHOLD_PERCENTILE = 75.0  # theta of the soft mask
+LEAST_THRESHOLD = 0.05  # of the map's peak
 SHARPNESS = 2.0  # delta: the mask opens within about 10 ** -delta of the map's range
 SMOOTH_S = 0.1  # box filter over the gain
 
@@ -54,8 +55,12 @@ def by_time(samples: Float32, warm: Float32) -> Audible:
 
 
 def soft_mask(heat: Float32) -> Float32:
-    """1 / (1 + exp(-10^delta (M - theta))), theta the 75th percentile of the map."""
-    theta = np.percentile(heat, THRESHOLD_PERCENTILE)
+    """1 / (1 + exp(-10^delta (M - theta))), theta the 75th percentile of the map.
+
+    Theta is kept off zero: of a map that is cold in more than three quarters (a ReLU's often is)
+    the formula alone would let half of the cold cells' amplitude through.
+    """
+    theta = max(float(np.percentile(heat, THRESHOLD_PERCENTILE)), LEAST_THRESHOLD)
     steep = np.clip(10.0**SHARPNESS * (heat - theta), -60.0, 60.0)
     return (1.0 / (1.0 + np.exp(-steep))).astype(np.float32)
 
