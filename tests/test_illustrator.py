@@ -26,9 +26,10 @@ def heard(number=0, seconds=8.0):
     incident = Incident(
         identity, "living-room", Category.FIRE, IncidentState.RAISED, 0.9, AT, AT, AT
     )
+    vote = Vote("cnn", emergency=True, probability=0.9, category=Category.FIRE)
     decision = Decision(
         "living-room", 3.0, 8.0, active=True, emergency=True, category=Category.FIRE,
-        probability=0.9, reason=Reason.AGREED, votes=(Vote("cnn", emergency=True, probability=0.9, category=Category.FIRE),),
+        probability=0.9, reason=Reason.AGREED, votes=(vote,),
     )  # fmt: skip
     sound = np.concatenate([noise(seconds - 2.0), tone(2.0, 3100.0, 0.5)])
     alerts = (Alert(Change.NEW, None, incident),)

@@ -1,4 +1,4 @@
-"""The picture of an incident: drawn from what there is, in words that the fonts at hand can write."""
+"""The picture of an incident: drawn from what there is, in words that the fonts can write."""
 
 import io
 
