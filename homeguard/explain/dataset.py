@@ -43,6 +43,7 @@ from homeguard.training.corpus import (
 )
 
 _CATEGORIES = tuple(Category)
+_SANE: tuple[Method, ...] = ("gradcam", "lrp")  # those that read the weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +101,9 @@ def explain_dataset(
             found.speech[name].append(_encoder_speech(models, example))
     told = [each for each in examples if _told(models.cnn, each)]
     chosen = _spread(told, options)
-    sanity = {
+    sanity: dict[Method, list[float]] = {
         method: randomised(models.cnn, [(e.log_mel, e.clip.category) for e in chosen], method)
-        for method in ("gradcam", "lrp")
+        for method in _SANE
     }
     areas = {
         method: curves(models.cnn, [(e.log_mel, e.clip.category) for e in chosen], method)

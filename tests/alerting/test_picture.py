@@ -1,6 +1,7 @@
 """The picture of an incident: drawn from what there is, in words that the fonts can write."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def sketch(**changes):
     sound = np.concatenate([noise(5.0), tone(5.0, peak=0.5)])
     heat = np.zeros((80, 500), np.float32)
     heat[20:40, 100:200] = 1.0
-    values = {
+    values: dict[str, Any] = {
         "category": Category.FIRE,
         "place": "거실",
         "when": "2026-01-02 03:04:05",

@@ -25,14 +25,14 @@ pytestmark = [pytest.mark.lab, pytest.mark.filterwarnings("ignore")]
 FRAMES = 300
 BURST_S, BURST_HZ = (1.2, 1.6), 2000.0
 BANDS, TIMES = slice(36, 56), slice(100, 180)  # the burst with room for the maps' own width
-nn = torch.nn
 
 
-class Listener(nn.Module):
+class Listener(torch.nn.Module):  # type: ignore[name-defined]
     """Hears loud places: two averaging convolutions, of which the second has a threshold."""
 
     def __init__(self) -> None:
         super().__init__()
+        nn = torch.nn
         self.body = nn.Sequential(
             nn.Conv2d(1, 2, 3, padding=1),
             nn.ReLU(),
@@ -47,10 +47,9 @@ class Listener(nn.Module):
         nn.init.zeros_(self.head.bias)
         self.head.weight.data[list(Category).index(Category.FIRE)] = 100.0
 
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
+    def forward(self, values):
         """Logits; fire for what is loud somewhere."""
-        logits: torch.Tensor = self.head(self.body(values).mean(dim=(2, 3)))
-        return logits
+        return self.head(self.body(values).mean(dim=(2, 3)))
 
 
 def burst() -> Float32:
