@@ -293,6 +293,7 @@ class ClipsConfig(Section):
     keep_days: float = Field(7.0, gt=0.0)
     max_mb: float = Field(200.0, gt=0.0)
     share: Literal["none", "link", "mqtt"] = "none"
+    picture: Literal["none", "keep", "mqtt"] = "keep"
 
 
 class WebConfig(Section):

@@ -1,7 +1,7 @@
 """The daemon: start order, the loop that judges, supervision, and the stop in reverse.
 
-Threads: one a room for capture, this one for judging, one a voter, one a channel, paho's own.
-Processes: one a voter, and the nursery that makes them.
+Threads: one a room for capture, this one for judging, one a voter, one a channel, paho's own,
+one for pictures. Processes: one a voter, and the nursery that makes them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from homeguard.alerting.channels import make_channels, make_link, make_links, make_sms
 from homeguard.alerting.clip import ClipWriter
@@ -36,6 +37,7 @@ from homeguard.domain import (
     IncidentState,
     ModelError,
 )
+from homeguard.illustrator import Illustration, Illustrator
 from homeguard.listening import Listener
 from homeguard.notify import Notifier
 from homeguard.pipeline import At, Heard, Home, Room, stream_clock
@@ -157,6 +159,7 @@ class Daemon:
         self._clips = ClipWriter(config.clips, state_dir / "clips")
         self._tracker = IncidentTracker(config.decision, config.alerts)
         self._home = Home(self._rooms(), self._tracker, self._dispatcher.submit, self._clips)
+        self._illustrate(stack)
         self._inbox = Inbox(INBOX_CHUNKS)
         self._listeners = [Listener(r, self._inbox, config.health) for r in config.rooms]
         stack.callback(self._stop_listening)
@@ -275,6 +278,30 @@ class Daemon:
         server = WebServer(self._config.web.host, self._config.web.port, site)
         server.start()
         stack.callback(server.stop)
+
+    def _illustrate(self, stack: ExitStack) -> None:
+        """Draw incidents, behind everything else."""
+        if self._config.clips.picture == "none" or not self._config.clips.enabled:
+            return
+        illustrator = Illustrator(self._config, self._cnn_file, self._keep_picture)
+        self.watch(illustrator.see)
+        illustrator.start()
+        stack.callback(illustrator.stop)
+
+    def _cnn_file(self) -> Path | None:
+        name = self._voting.models.get("cnn")
+        if name is None:
+            return None
+        return Registry.open(self._config.node).verified(name, "cnn").file(".onnx")
+
+    def _keep_picture(self, picture: Illustration) -> None:
+        """In the illustrator's thread."""
+        incident, clips = picture.incident, self._config.clips
+        self._clips.attach(incident.id, picture.png)
+        if self._link is None or clips.picture != "mqtt":
+            return
+        if not self._link.picture(incident.room, picture.png, incident.id, clips.keep_days):
+            _log.warning("the picture of incident %s is too big for the broker", incident.id)
 
     def _end_what_a_restart_left(self) -> None:
         """Incidents that ran when we stopped have nobody to end them: they end now."""

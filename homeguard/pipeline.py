@@ -36,6 +36,7 @@ class Recording:
 
     incident_id: str
     samples: Float32
+    start_s: float  # stream time of the first sample
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -215,7 +216,8 @@ class _Recorder:
         last = full or phase is Phase.OFFSET
         if not (self._first or last):
             return None
-        recording = Recording(self._incident_id, self._ring.read(self._start_s, end_s))
+        sound = self._ring.read(self._start_s, end_s)
+        recording = Recording(self._incident_id, sound, self._start_s)
         self._first = False
         if last:
             self._incident_id = None

@@ -43,6 +43,7 @@ KOREAN_FONTS = (
     "UnDotum",
     "Baekmuk Dotum",
 )
+KOREAN_FILES = ("NotoSansCJK", "NotoSansKR", "NanumGothic", "NanumBarunGothic", "UnDotum", "dotum")
 _FOREIGN = re.compile(r"[^\x00-\u024F\u2010-\u2026]+(?:\s+[^\x00-\u024F\u2010-\u2026]+)*")
 
 
@@ -399,8 +400,14 @@ def korean_font() -> str | None:
     """The name of an installed font with Hangul, or None."""
     from matplotlib import font_manager  # noqa: PLC0415
 
-    installed = {entry.name for entry in font_manager.fontManager.ttflist}
-    return next((name for name in KOREAN_FONTS if name in installed), None)
+    manager = font_manager.fontManager
+    if not (known := {entry.name for entry in manager.ttflist}) & set(KOREAN_FONTS):
+        # matplotlib's list of fonts is a file: one installed since then is not in it.
+        for path in font_manager.findSystemFonts():
+            if Path(path).stem.startswith(KOREAN_FILES):
+                manager.addfont(path)
+        known = {entry.name for entry in manager.ttflist}
+    return next((name for name in KOREAN_FONTS if name in known), None)
 
 
 def _band_of(hertz: float) -> float:

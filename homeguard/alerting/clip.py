@@ -1,4 +1,7 @@
-"""The only audio ever written: short FLAC recordings of incidents, whole or not at all."""
+"""The only audio ever written: short FLAC recordings of incidents, whole or not at all.
+
+An incident's picture lies beside its recording, and both go together.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from homeguard.domain import Clip, Float32
 
 SAMPLE_RATE = 16_000
 MEDIA_TYPE = "audio/flac"
+PICTURE_SUFFIX = ".png"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _DAY_S = 86_400.0
 
@@ -70,23 +74,48 @@ class ClipWriter:
         digest = hashlib.sha256(data).hexdigest()
         return Clip(path, MEDIA_TYPE, len(sound) / SAMPLE_RATE, digest)
 
+    def attach(self, incident_id: str, png: bytes) -> Path | None:
+        """Store an incident's picture beside its recording; a later one replaces the first.
+
+        Gives None where there is no recording (any more), or the disk refuses. For any thread.
+        """
+        path = self._path(incident_id)
+        picture = path.with_suffix(PICTURE_SUFFIX)
+        try:
+            if not path.is_file():
+                return None
+            self.prune({incident_id}, spare_bytes=len(png))
+            _store(picture, png)
+        except OSError as exc:
+            _log.warning("the picture of incident %s is not kept: %s", incident_id, exc)
+            return None
+        return picture
+
     def prune(self, running: Collection[str] = (), spare_bytes: int = 0) -> int:
         """Delete clips past their age, then the oldest until `spare_bytes` more fit; how many."""
         limit = self._config.max_mb * 1e6 - spare_bytes
         kept = {self._path(incident_id) for incident_id in running}
-        found = sorted(
-            ((path.stat().st_mtime, path) for path in self._directory.glob("*.flac")),
-        )
-        total = sum(path.stat().st_size for _, path in found)
+        found = sorted(self._found())
+        total = sum(size for _, size, _ in found)
         deleted = 0
-        for written_at, path in found:
+        for written_at, size, path in found:
             old = self._now() - written_at > self._config.keep_days * _DAY_S
             if path in kept or not (old or total > limit):
                 continue
-            total -= path.stat().st_size
+            total -= size
             path.unlink(missing_ok=True)
+            path.with_suffix(PICTURE_SUFFIX).unlink(missing_ok=True)
             deleted += 1
         return deleted
+
+    def _found(self) -> Iterator[tuple[float, int, Path]]:
+        """When each recording was written, and how much it takes with its picture."""
+        pictures = {path.stem: path for path in self._directory.glob(f"*{PICTURE_SUFFIX}")}
+        for path in self._directory.glob("*.flac"):
+            files = [path, *([pictures[path.stem]] if path.stem in pictures else [])]
+            with suppress(FileNotFoundError):  # another thread has deleted it
+                sizes = [file.stat().st_size for file in files]
+                yield path.stat().st_mtime, sum(sizes), path
 
     def _path(self, incident_id: str) -> Path:
         if not _ID.fullmatch(incident_id):
@@ -104,7 +133,7 @@ def _encode(samples: Float32) -> bytes:
 
 def _store(path: Path, data: bytes) -> None:
     """Write, fsync, rename, fsync the directory: a crash leaves the old file or the new one."""
-    temporary = path.with_suffix(".tmp")
+    temporary = path.with_name(f"{path.name}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:

@@ -28,6 +28,7 @@ COMMANDS = ("ack", "mute", "test")
 _ACKNOWLEDGED_WITHIN_S = 10.0
 _REMEMBERED = 1000  # acknowledgements that nobody has asked for yet
 _MAX_COMMAND_BYTES = 1024
+_PICTURE_OVERHEAD = 1024  # topic and properties, generously
 _LAST_RECONNECT_S = 30
 # MQTT 5, 2.4: trying again cannot help.
 _PERMANENT = {
@@ -150,6 +151,22 @@ class MqttLink:
     def problem(self, room: str, *, on: bool) -> None:
         """Tell whether a room cannot be heard or judged."""
         self.state(Message(self.topic(room, "problem"), "ON" if on else "OFF", retain=True))
+
+    def picture(self, room: str, png: bytes, incident_id: str, keep_days: float) -> bool:
+        """Show a room's last incident, retained so long; False where the broker takes less."""
+        limit = self.max_packet_bytes
+        if limit is not None and len(png) + _PICTURE_OVERHEAD > limit:
+            return False
+        message = Message(
+            self.topic(room, "image"),
+            png,
+            retain=True,
+            media_type="image/png",
+            expiry_s=int(keep_days * 86_400),
+            correlation=incident_id.encode(),
+        )
+        self.state(message)
+        return True
 
     def level(self, room: str, dbfs: float) -> None:
         """Tell a room's level, at most once every `level_every_s`; lost while disconnected."""

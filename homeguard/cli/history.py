@@ -245,6 +245,9 @@ def _lines(record: IncidentRecord) -> Iterator[str]:
         yield f"  vote          {vote.voter}: {said}{sure} {vote.category or ''} ({vote.reason})"
     if incident.clip:
         yield f"  clip          {incident.clip.path} ({incident.clip.duration_s:.1f} s)"
+        picture = incident.clip.path.with_suffix(".png")
+        if picture.is_file():
+            yield f"  picture       {picture}"
     for delivery in record.deliveries:
         yield f"  message       {describe(delivery)}"
     for visit in record.visits:

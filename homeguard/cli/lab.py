@@ -1,4 +1,4 @@
-"""train, evaluate and export: handed on to the lab, which needs torch."""
+"""train, evaluate, export and explain: handed on to the lab, which needs torch."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ COMMANDS = {
     "train": "Train a voter from recordings.",
     "evaluate": "Measure the voters and the vote on a data set.",
     "export": "Turn a trained voter into what the daemon loads.",
+    "explain": "Show and let hear why the voters judged as they did.",
 }
 MODULES = {
     "train": "homeguard.training.train_command",
     "evaluate": "homeguard.training.evaluate_pipeline",
     "export": "homeguard.training.export_command",
+    "explain": "homeguard.explain.command",
 }
 HOW = (
     "It needs the lab's environment (torch and the extra `train`), which the daemon does without.\n"

@@ -6,6 +6,7 @@ Small, and forgiving of misheard syllables: most n-grams of a sentence survive a
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from homeguard.domain import ModelError
 from homeguard.labels import Category
-from homeguard.text import features
+from homeguard.text import features, to_jamo
 
 NORMAL = "normal"
 
@@ -92,11 +93,56 @@ class TextClassifier:
         best = int(shares[1:].argmax())
         return Reading(float(1.0 - shares[0]), self._categories[best])
 
+    def shares(self, text: str) -> NDArray[np.float64]:
+        """What each symbol of `to_jamo(text)`, a space put before and after, adds to the score.
+
+        The score is the likeliest emergency's over "normal", before the temperature; with the
+        biases the shares sum up to it. A feature's part is shared evenly among its symbols.
+        """
+        shares = np.zeros(len(to_jamo(text)) + 2)
+        best = 1 + self._categories.index(self.read(text).category)
+        counts = self._counts(text)
+        parts = self._values(counts) * (self._weights[list(counts)] @ _over_normal(best, self._bias))
+        part_of = dict(zip(counts, parts / list(counts.values()), strict=True))
+        for feature, symbols in _located(text, self._sizes, self._reach):
+            place = self._places.get(feature)
+            if place is not None:
+                shares[symbols] += part_of[place] / len(symbols)
+        return shares
+
     def _evidence(self, text: str) -> NDArray[np.float64]:
+        counts = self._counts(text)
+        return np.asarray(self._values(counts) @ self._weights[list(counts)], np.float64)
+
+    def _counts(self, text: str) -> Counter[int]:
         found = features(text, self._sizes, self._reach)
-        counts = Counter(self._places[gram] for gram in found if gram in self._places)
-        if not counts:
-            return np.zeros_like(self._bias)
+        return Counter(self._places[feature] for feature in found if feature in self._places)
+
+    def _values(self, counts: Counter[int]) -> NDArray[np.float64]:
         values = 1.0 + np.log(np.array(list(counts.values()), np.float64))
-        values /= np.linalg.norm(values)
-        return np.asarray(values @ self._weights[list(counts)], np.float64)
+        return np.asarray(values / max(float(np.linalg.norm(values)), 1e-12), np.float64)
+
+
+def _over_normal(label: int, bias: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What turns weights by label into "this label rather than normal"."""
+    sides = np.zeros_like(bias)
+    sides[label], sides[0] = 1.0, -1.0
+    return sides
+
+
+def _located(text: str, sizes: tuple[int, ...], reach: int) -> list[tuple[str, list[int]]]:
+    """The features of a text, in their order, with the symbols of ` jamo ` that each is made of."""
+    jamo = f" {to_jamo(text)} "
+    spans: list[list[int]] = []
+    for size in sizes:
+        spans += [list(range(i, i + size)) for i in range(len(jamo) - size + 1)]
+    words = [list(range(m.start(), m.end())) for m in re.finditer(r"[^ ]+", jamo)]
+    if words and reach > 0:
+        spans += words
+        ends: list[list[int]] = [[], *words, []]
+        for apart in range(1, reach + 1):
+            spans += [a + b for a, b in zip(ends, ends[apart:], strict=False)]
+    # The pair of both ends has no symbol: the whole text stands in.
+    whole = list(range(len(jamo)))
+    found = features(text, sizes, reach)
+    return [(name, span or whole) for name, span in zip(found, spans, strict=True)]

@@ -111,6 +111,37 @@ class Whisper:
         both = [self._decode(encoding, each, beam_size, max_tokens) for each in LANGUAGES]
         return max(both, key=lambda decoded: decoded.mean_logprob)
 
+    def align(self, encoding: Encoding, decoded: Decoded) -> tuple[float, ...]:
+        """When each token of what was decoded begins, in seconds of the encoded sound.
+
+        By the decoder's attention to the sound (dynamic time warping, as in Whisper's word
+        timestamps). Raises what CTranslate2 raises for a model without alignment heads.
+        """
+        frames = encoding.array.shape[0]
+        (result,) = self._model.align(
+            encoding.storage,
+            self._prompts[decoded.language],
+            [list(decoded.tokens)],
+            [frames],
+            median_filter_width=7,
+        )
+        begins = [frames] * len(decoded.tokens)
+        for token, frame in result.alignments:
+            if token < len(begins):
+                begins[token] = min(begins[token], frame)
+        return tuple(2 * begin / FRAMES_PER_SECOND for begin in begins)
+
+    def words(self, encoding: Encoding, decoded: Decoded) -> tuple[tuple[str, float], ...]:
+        """The words of what was decoded, each with the second at which it begins."""
+        begins = self.align(encoding, decoded)
+        begun: list[str] = []
+        starts_s: list[float] = []
+        for index, begin_s in enumerate(begins, start=1):
+            text = self._tokenizer.decode(list(decoded.tokens[:index]), skip_special_tokens=True)
+            begun = text.split()
+            starts_s += [begin_s] * (len(begun) - len(starts_s))
+        return tuple(zip(begun, starts_s, strict=True))
+
     def _detect(self, encoding: Encoding) -> Language:
         found = dict(self._model.detect_language(encoding.storage)[0])
         return max(LANGUAGES, key=lambda language: float(found.get(f"<|{language}|>", 0.0)))

@@ -132,3 +132,32 @@ def _flac(directory: Path) -> bytes:
     clip = ClipWriter(ClipsConfig(), directory / "probe").write("probe", _noise())
     assert clip is not None
     return clip.path.read_bytes()
+
+
+def test_a_picture_lies_beside_its_recording_and_goes_with_it(tmp_path: Path) -> None:
+    writer = a_writer(tmp_path)
+    clip = writer.write("abc", a_sound(1.0))
+    picture = writer.attach("abc", b"png")
+    assert clip is not None
+    assert picture == tmp_path / "abc.png"
+    assert picture.read_bytes() == b"png"
+    assert picture.stat().st_mode & 0o077 == 0
+    age(clip.path, days=30)
+    assert writer.prune() == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_picture_without_a_recording_is_not_kept(tmp_path: Path) -> None:
+    assert a_writer(tmp_path).attach("abc", b"png") is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_pictures_count_towards_the_bound(tmp_path: Path) -> None:
+    old, new = (a_writer(tmp_path).write(name, a_sound(0.1)) for name in ("old", "new"))
+    assert old is not None
+    assert new is not None
+    age(old.path, days=1)
+    held = old.path.stat().st_size + new.path.stat().st_size
+    writer = a_writer(tmp_path, max_mb=(held + 95_000 - 1) / 1e6)
+    assert writer.attach("new", bytes(95_000)) is not None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.flac", "new.png"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -388,3 +389,24 @@ def test_a_publish_that_was_on_its_way_is_not_sent_twice(
     link.audio("kitchen", "online")
     assert told(subscriber, "homeguard/home/kitchen/status/audio", "online")
     assert len(events(subscriber)) == 1
+
+
+def test_a_picture_is_retained_for_a_while_and_names_its_incident(
+    link: MqttLink, broker: Mosquitto
+) -> None:
+    with closing(Subscriber(broker, f"{ROOM}/image")) as early:
+        assert link.picture("living-room", b"png", "abc", keep_days=1.0)
+        assert wait_until(lambda: bool(early.messages))
+    with closing(Subscriber(broker, f"{ROOM}/image")) as late:
+        assert wait_until(lambda: bool(late.messages))
+        (message,) = late.messages
+    assert message.retain
+    assert (message.payload, message.content_type) == (b"png", "image/png")
+    assert message.correlation == b"abc"
+    assert message.expiry_s is not None
+    assert 86_000 < message.expiry_s <= 86_400
+
+
+def test_a_picture_that_the_broker_does_not_take_is_not_sent(link: MqttLink) -> None:
+    link.max_packet_bytes = 2000
+    assert not link.picture("living-room", bytes(2000), "abc", keep_days=1.0)

@@ -1,0 +1,82 @@
+"""Rules of layer-wise relevance propagation that lose nothing on the way.
+
+Captum's own rules keep the biases, which swallow relevance; on networks whose batch norms became
+biases that is most of it. Here every layer hands on all it gets: what entered at the logit arrives
+at the mel. Source: Montavon et al., "Layer-Wise Relevance Propagation: An Overview" (2019).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from captum.attr._utils.lrp_rules import EpsilonRule, IdentityRule
+from torch import Tensor, nn
+
+from homeguard.explain.network import Elementwise, Network
+
+_TRACE = 1e-6  # so that a cell fed by the bias alone still hands on what it gets
+
+
+class PlusRule(EpsilonRule):
+    """z+: in proportion to activation times positive weight. For layers after a ReLU."""
+
+    def _manipulate_weights(self, module: Any, inputs: Any, outputs: Any) -> None:  # noqa: ANN401 - captum's signature
+        del inputs, outputs
+        weight = module.weight.data.clamp(min=0)
+        module.weight.data = weight + _TRACE * (weight.mean() + _TRACE)
+        _drop_bias(module)
+        _replace(module, lambda a: a.clamp(min=0) + _TRACE * (a.abs().mean() + _TRACE))
+
+
+class SquareRule(EpsilonRule):
+    """w²: in proportion to the squared weight alone. For the first layer, whose input has signs."""
+
+    def _manipulate_weights(self, module: Any, inputs: Any, outputs: Any) -> None:  # noqa: ANN401 - captum's signature
+        del inputs, outputs
+        module.weight.data = module.weight.data.square() + _TRACE**2
+        _drop_bias(module)
+        _replace(module, torch.ones_like)
+
+
+class ShareRule(EpsilonRule):
+    """LRP-0 without the bias: in proportion to activation times weight. For the last layer."""
+
+    def _manipulate_weights(self, module: Any, inputs: Any, outputs: Any) -> None:  # noqa: ANN401 - captum's signature
+        del inputs, outputs
+        _drop_bias(module)
+
+
+def attach_rules(network: Network) -> None:
+    """Give every layer its rule; captum takes them off again after each use."""
+    weighted = network.weighted
+    for layer in network.modules():
+        if layer in {weighted[0], weighted[-1]} or list(layer.children()):
+            continue
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            _attach(layer, PlusRule())
+        elif isinstance(layer, Elementwise | nn.ZeroPad2d):
+            _attach(layer, IdentityRule() if isinstance(layer, Elementwise) else EpsilonRule())
+        elif not isinstance(layer, nn.ReLU):
+            _attach(layer, EpsilonRule())
+    _attach(weighted[-1], ShareRule())
+    _attach(weighted[0], SquareRule())
+
+
+def _attach(layer: nn.Module, rule: EpsilonRule) -> None:
+    """As captum does for the layers that it knows."""
+    rule.relevance_input, rule.relevance_output = {}, {}
+    layer.activations = {}  # type: ignore[assignment]
+    layer.rule = rule  # type: ignore[assignment]
+
+
+def _drop_bias(module: nn.Module) -> None:
+    bias = module.bias
+    if isinstance(bias, Tensor):
+        bias.data = torch.zeros_like(bias.data)
+
+
+def _replace(module: Any, change: Any) -> None:  # noqa: ANN401 - captum hangs `activations` on a module
+    """Let the second pass see other inputs than the first did."""
+    for device, inputs in module.activations.items():
+        module.activations[device] = tuple(change(values) for values in inputs)
