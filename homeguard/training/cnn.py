@@ -1,4 +1,4 @@
-"""Training of the CNN voter by Lightning: windows from a pool, YAMNet as start or teacher, ONNX out.
+"""Training of the CNN voter by Lightning: windows from a pool, YAMNet as a start, ONNX out.
 
 Loss: cross-entropy with smoothed labels over the 19 categories, plus (compact network, teacher
 given) the mean squared error between the teacher's standardised embedding of each second and a
@@ -56,6 +56,7 @@ from homeguard.training.pool import (
     build_pool,
     held_out_windows,
 )
+from homeguard.training.shrink import store_int8
 from homeguard.training.speech import SpeechOptions, open_speech
 from homeguard.training.teacher import EMBEDDING_SIZE, Yamnet
 from homeguard.training.transfer import start_from_yamnet
@@ -102,7 +103,7 @@ class CnnResult:
     val_auc_clean: float
     val_auc_mixed: float
     val_accuracy: float
-    export_difference: float  # largest, between the ONNX and the torch logits
+    export_difference: float  # largest, between the ONNX and the torch logits, before rounding
     seconds: float
 
 
@@ -132,6 +133,7 @@ def train_cnn(options: CnnOptions) -> CnnResult:
         start_from_yamnet(lesson.net, options.yamnet, map(audio.samples, some))
     best = _fit(lesson, options, pool, held_out)
     difference = export_onnx(best, options.out / "model.onnx", frames=options.pool.frames)
+    store_int8(options.out / "model.onnx")
     scores = _judge(_logits(best, held_out.mels), held_out)
     result = CnnResult(
         options.out / "model.onnx",

@@ -187,7 +187,9 @@ class JointTask(lightning.LightningModule):
         chosen = self.options
         groups = [
             {
-                "params": [p for p in part.parameters() if p.requires_grad and (p.ndim > 1) == wide],
+                "params": [
+                    p for p in part.parameters() if p.requires_grad and (p.ndim > 1) == wide
+                ],
                 "weight_decay": 0.05 if wide else 0.0,
                 "lr": chosen.learning_rate * rate,
             }

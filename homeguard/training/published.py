@@ -1,13 +1,12 @@
 """A published Whisper as a start: read from a CTranslate2 or a transformers folder, cut to our use.
 
 `homeguard models pull base` leaves a CTranslate2 folder; its float16 weights are the published ones
-rounded. Cutting takes nothing of the encoder: its places beyond the window (they are sinusoids),
-decoder layers (first and last stay, as in Gandhi et al. 2023, "Distil-Whisper"), and pieces of text.
+rounded. Cut are the encoder's places beyond the window (they are sinusoids), decoder layers (first
+and last stay, as in Gandhi et al. 2023, "Distil-Whisper") and pieces of text.
 """
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -161,9 +160,7 @@ def _renamed(
             yield from linear(
                 f"{ours}/self_attention/linear_1", f"{theirs}.self_attn", ("out_proj",)
             )
-            yield from norm(
-                f"{ours}/self_attention/layer_norm", f"{theirs}.self_attn_layer_norm"
-            )
+            yield from norm(f"{ours}/self_attention/layer_norm", f"{theirs}.self_attn_layer_norm")
             if side == "decoder":
                 crossed = f"{theirs}.encoder_attn"
                 yield from linear(f"{ours}/attention/linear_0", crossed, ("q_proj",))
@@ -204,7 +201,7 @@ def _variables(file: Path) -> dict[str, NDArray[Any]]:
                 (rank,) = _unpack(stream, "B")
                 shape = _unpack(stream, "I" * rank)
                 kind, size = _unpack(stream, "BI")
-                values = np.frombuffer(stream.read(size), dtype=_DTYPES[kind])
+                values: NDArray[Any] = np.frombuffer(stream.read(size), dtype=_DTYPES[kind])
                 if kind == 1 and shape:
                     message = f"{file} is quantised: start from the float16 files as published"
                     raise PublishedError(message)
@@ -228,4 +225,3 @@ def _text(stream: BinaryIO) -> str:
 def _unpack(stream: BinaryIO, layout: str) -> tuple[int, ...]:
     layout = f"<{layout}"
     return struct.unpack(layout, stream.read(struct.calcsize(layout)))
-

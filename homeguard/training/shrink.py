@@ -1,8 +1,8 @@
 """ONNX weights stored in eight bits: a quarter of the size, computed in float32 all the same.
 
-Each large weight becomes int8 with a scale for each output channel, and a DequantizeLinear that ONNX
-Runtime folds away when it loads the model (`session.disable_quant_qdq`). Rounding is the only loss;
-what it costs is measured by whoever exports.
+Each large weight becomes int8 with a scale for each output channel, and a DequantizeLinear that
+ONNX Runtime folds away when it loads the model (`session.disable_quant_qdq`). Rounding is the only
+loss; what it costs is measured by whoever exports.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -112,7 +112,7 @@ def joint(
     from homeguard.training.mixture import MixtureOptions
 
     mixture = MixtureOptions(cache_dir=cache, manifest=data, licences=_licences(free=free))
-    asked = {
+    asked: dict[str, Any] = {
         "steps": steps,
         "short_steps": short_steps,
         "batch_size": batch_size,

@@ -22,6 +22,7 @@ from homeguard.training.teacher import FRAME_SAMPLES, TeacherError, interpreter
 
 _LAYERS = 14
 _FIT_STEPS = 400
+_KERNEL = 4  # dimensions of a convolution's weights
 
 
 def start_from_yamnet(net: MobileCnn, yamnet: Path, sounds: Iterable[Float32]) -> float:
@@ -39,14 +40,16 @@ def start_from_yamnet(net: MobileCnn, yamnet: Path, sounds: Iterable[Float32]) -
                 continue
             # Of a depthwise layer both tensors have the batch norm's name; shapes tell them apart.
             _copy(block[0], weights, layer + "depthwise_conv/bn", layer + "depthwise_conv/bn")
-            _copy(
-                block[1], weights, layer + "pointwise_conv/Conv2D", layer + "pointwise_conv/bn"
-            )
+            _copy(block[1], weights, layer + "pointwise_conv/Conv2D", layer + "pointwise_conv/bn")
     return _fit_front(net, yamnet, sounds)
 
 
 def _copy(conv: nn.Conv2d, weights: list[tuple[str, Float32]], kernel: str, bias: str) -> None:
-    found = [v for n, v in weights if f"/{kernel}" in n and v.ndim == 4 and v.shape[0] in _rows(conv)]
+    found = [
+        v
+        for n, v in weights
+        if f"/{kernel}" in n and v.ndim == _KERNEL and v.shape[0] in _rows(conv)
+    ]
     # (out, time, bands, in) or, depthwise, (1, time, bands, channels); ours has bands before time.
     value = found[0]
     order = (3, 0, 2, 1) if conv.groups > 1 else (0, 3, 2, 1)
@@ -109,8 +112,12 @@ def _fit_front(net: MobileCnn, yamnet: Path, sounds: Iterable[Float32]) -> float
         # Our frame k + 1, centred, lies 40 samples before YAMNet's frame k.
         theirs.append(mel.copy())
         ours.append(log_mel(frame)[:, 1 : 1 + mel.shape[1]])
-    given = torch.from_numpy(np.stack([m[:, : t.shape[1]] for m, t in zip(ours, theirs, strict=True)]))
-    wanted = torch.from_numpy(np.stack([t[:, : o.shape[1]] for t, o in zip(theirs, ours, strict=True)]))
+    given = torch.from_numpy(
+        np.stack([m[:, : t.shape[1]] for m, t in zip(ours, theirs, strict=True)])
+    )
+    wanted = torch.from_numpy(
+        np.stack([t[:, : o.shape[1]] for t, o in zip(theirs, ours, strict=True)])
+    )
     optimizer = torch.optim.Adam(net.front.parameters(), lr=0.02)
     for _ in range(_FIT_STEPS):
         optimizer.zero_grad()
@@ -119,4 +126,3 @@ def _fit_front(net: MobileCnn, yamnet: Path, sounds: Iterable[Float32]) -> float
         optimizer.step()
     with torch.no_grad():
         return float((net.front(given[:, None])[:, 0] - wanted).abs().mean())
-

@@ -7,7 +7,6 @@ Back: the vote as JSON. Nothing is pickled; 480 kB a window cost a millisecond o
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from homeguard.domain import Features, HomeGuardError, ModelError, Span, Vote, Voter, Window
+from homeguard.runtime import release_memory
 from homeguard.voting.features import Extractor
 from homeguard.voting.nursery import Nursery
 
@@ -136,19 +136,12 @@ def serve(
         broken = str(exc) if ours else f"{name} cannot be loaded: {exc!r}"
         connection.send_bytes(json.dumps({"broken": broken}).encode())
         return
-    _give_memory_back()
+    release_memory()
     ready = {"models": dict(seated.models), "missing": seated.missing}
     connection.send_bytes(json.dumps(ready).encode())
     while True:
         vote = judge(seated.voter, _received(connection, seated.extractor))
         connection.send_bytes(_VOTE.dump_json(vote))
-
-
-def _give_memory_back() -> None:
-    """Return to the system what loading took and needs no more: 20 MB of the three voters."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
-    if trim is not None:
-        trim(0)
 
 
 def _header(features: Features) -> bytes:

@@ -102,7 +102,9 @@ class TextClassifier:
         shares = np.zeros(len(to_jamo(text)) + 2)
         best = 1 + self._categories.index(self.read(text).category)
         counts = self._counts(text)
-        parts = self._values(counts) * (self._weights[list(counts)] @ _over_normal(best, self._bias))
+        parts = self._values(counts) * (
+            self._weights[list(counts)] @ _over_normal(best, self._bias)
+        )
         part_of = dict(zip(counts, parts / list(counts.values()), strict=True))
         for feature, symbols in _located(text, self._sizes, self._reach):
             place = self._places.get(feature)

@@ -134,5 +134,5 @@ def test_a_ctranslate2_folder_starts_the_same_model(published: Path, tmp_path: P
 def test_another_file_is_no_start(published: Path, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_bytes((published / "tokenizer.json").read_bytes())
     (tmp_path / "model.bin").write_bytes(np.arange(99, dtype=np.int32).tobytes())
-    with pytest.raises(PublishedError, match="CTranslate2|WhisperSpec"):
+    with pytest.raises(PublishedError, match=r"CTranslate2|WhisperSpec"):
         load(tmp_path, Cut(pieces=262))
