@@ -147,8 +147,8 @@ class TranscriptConfig(VoterConfig):
     extra_phrases: tuple[str, ...] = Field((), description="also a call for help when heard")
     context_s: float = Field(5.0, ge=2.0, le=30.0, description="sound that the decoder sees")
     beam_size: int = Field(4, ge=1, le=10)
-    max_tokens: int = Field(100, ge=4, le=224)
-    min_logprob: float = Field(-0.4, description="mean per token; below is unsure")
+    max_tokens: int = Field(64, ge=4, le=224)
+    min_logprob: float = Field(-0.6, description="mean per token; below is unsure")
     max_no_speech: Probability = 0.6
     max_compression: float = Field(2.4, description="gzip ratio; above is repetition")
 

@@ -23,7 +23,7 @@ from homeguard.text import edit_distance, to_jamo
 from homeguard.training import tokens
 from homeguard.training.augment import pad
 from homeguard.training.corpus import AudioCache, Clip, open_audio, read_manifest, select
-from homeguard.training.joint import SMALL, JointModel, base_model
+from homeguard.training.joint import SMALL, JointModel, base_model, kept_vocabulary
 from homeguard.training.published import Cut
 from homeguard.training.recognise import WINDOW_S, Transcriber, measure
 from homeguard.training.shrink import store_int8
@@ -115,7 +115,8 @@ def load_joint(
     if not checkpoints:
         message = "no checkpoint to export: train first"
         raise ExportError(message)
-    whisper, vocabulary = base_model(base, cut)
+    kept = kept_vocabulary(checkpoints[0].parent)
+    whisper, vocabulary = base_model(base, cut, kept=kept)
     model = JointModel(whisper)
     states = [
         torch.load(path, weights_only=True, map_location="cpu")["state_dict"]
@@ -144,6 +145,10 @@ def export_joint(model: JointModel, vocabulary: Vocabulary, out_dir: Path) -> No
         target.mkdir(parents=True, exist_ok=True)
         for file in sorted(converted.iterdir()):
             (target / file.name).write_bytes(file.read_bytes())
+        # A line a piece is a hundred kilobytes of spaces.
+        words = json.loads((target / "vocabulary.json").read_text(encoding="utf-8"))
+        short = json.dumps(words, ensure_ascii=False, separators=(",", ":"))
+        (target / "vocabulary.json").write_text(short + "\n", encoding="utf-8")
     _export_head(model, out_dir / HEAD_DIR / "model.onnx")
 
 

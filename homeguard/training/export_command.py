@@ -25,8 +25,16 @@ WRITTEN = (
     "own sentences, also as whisper-home hears them; Debian's word lists; "
     "transcripts of home-sounds train (free, nc, nc-nd)"
 )
-SPOKEN = "espeak-ng and flite renderings of own sentences; home-sounds train, free, nc and nc-nd"
-SOUNDS = "home-sounds train, free, nc and nc-nd; synthesised sounds; YAMNet as a teacher"
+SPOKEN = (
+    "starts from OpenAI's Whisper base (MIT); espeak-ng and flite renderings of own sentences; "
+    "home-sounds train, free, nc and nc-nd"
+)
+SOUNDS = (
+    "starts from YAMNet's weights (Google, Apache-2.0, changed); home-sounds train, free, nc and "
+    "nc-nd; synthesised sounds"
+)
+
+MADE = "synthesised sounds"
 
 
 @app.command()
@@ -64,7 +72,7 @@ def write_manifest(
     models: Annotated[Path, typer.Argument(help="The models' directory.")] = Path("models"),
 ) -> None:
     """Write manifest.json: hashes, calibrations and figures of everything in MODELS."""
-    data = {"whisper": SPOKEN, "head": f"{SPOKEN}; {SOUNDS}", "cnn": SOUNDS, "text": WRITTEN}
+    data = {"whisper": SPOKEN, "head": f"{SPOKEN}; {MADE}", "cnn": SOUNDS, "text": WRITTEN}
     parts = tuple(
         Part(
             name,

@@ -29,7 +29,7 @@ from homeguard.training import tokens
 from homeguard.training.mixture import Batch, Mixture, MixtureOptions
 from homeguard.training.published import Cut
 from homeguard.training.published import load as load_published
-from homeguard.training.vocabulary import Vocabulary, letters
+from homeguard.training.vocabulary import Vocabulary, letters, read
 
 IGNORED = -100  # torch's own mark for targets without loss
 SMALL = "small-192"
@@ -154,7 +154,9 @@ class JointTask(lightning.LightningModule):
     def __init__(self, options: JointOptions) -> None:
         super().__init__()
         self.options = options
-        whisper, self.vocabulary = base_model(options.base, options.cut, options.guide_weight)
+        whisper, self.vocabulary = base_model(
+            options.base, options.cut, options.guide_weight, kept_vocabulary(options.out_dir)
+        )
         self.model = JointModel(whisper)
         if options.freeze_encoder:
             self.model.whisper.model.encoder.requires_grad_(requires_grad=False)
@@ -223,16 +225,27 @@ class JointTask(lightning.LightningModule):
 
 
 def base_model(
-    base: str, cut: Cut | None = None, guide_weight: float = 0.0
+    base: str,
+    cut: Cut | None = None,
+    guide_weight: float = 0.0,
+    kept: Vocabulary | None = None,
 ) -> tuple[WhisperForConditionalGeneration, Vocabulary]:
-    """A Whisper and what it writes with: SMALL is new, any other name a folder with weights."""
+    """A Whisper and what it writes with: SMALL is new, any other name a folder with weights.
+
+    `kept` is the vocabulary that a run of this base has begun with.
+    """
     if base == SMALL:
         # Only eager attention gives its weights to the guide.
         return _small("eager" if guide_weight > 0.0 else "sdpa"), letters()
     if guide_weight > 0.0:
         message = "the guide counts letters; a published Whisper writes pieces: guide_weight 0"
         raise ValueError(message)
-    return load_published(Path(base), cut or Cut())
+    return load_published(Path(base), cut or Cut(), kept)
+
+
+def kept_vocabulary(run_dir: Path) -> Vocabulary | None:
+    """What a run in `run_dir` has begun to write with, None where there is none yet."""
+    return read(run_dir) if (run_dir / "tokenizer.json").is_file() else None
 
 
 def _small(attention: str) -> WhisperForConditionalGeneration:
@@ -324,6 +337,7 @@ def train(options: JointOptions) -> Path:
     )
     last = options.out_dir / "last.ckpt"
     task = JointTask(options)
+    task.vocabulary.write(options.out_dir)
     mixture = Mixture(
         options.data, task.vocabulary, options.batch_size, options.short_steps, options.seed
     )

@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
 from homeguard.training import tokens
-from homeguard.training.vocabulary import Vocabulary, published
+from homeguard.training.vocabulary import Vocabulary, published, rows
 
 _HEAD_WIDTH = 64  # channels of an attention head in every published Whisper
 _DTYPES: dict[int, type] = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
@@ -40,9 +40,15 @@ class Cut:
     window_s: float = 5.0
 
 
-def load(folder: Path, cut: Cut) -> tuple[WhisperForConditionalGeneration, Vocabulary]:
-    """The Whisper of `folder`, cut, and what it writes with. Raises PublishedError."""
-    vocabulary, old = published(folder, cut.pieces)
+def load(
+    folder: Path, cut: Cut, kept: Vocabulary | None = None
+) -> tuple[WhisperForConditionalGeneration, Vocabulary]:
+    """The Whisper of `folder`, cut, and what it writes with: `kept`, where a run has begun with it.
+
+    Raises PublishedError.
+    """
+    vocabulary = kept or published(folder, cut.pieces)
+    old = rows(folder, vocabulary)
     if (folder / "model.bin").is_file():
         whole = _from_ctranslate2(folder / "model.bin")
     else:
@@ -81,9 +87,9 @@ def _cut(
                 continue
             parts[3] = str(layers.index(int(parts[3])))
         state[".".join(parts)] = value
-    rows = torch.tensor(list(old))
+    kept_rows = torch.tensor(list(old))
     for name in ("model.decoder.embed_tokens.weight", "proj_out.weight"):
-        state[name] = state[name][rows]
+        state[name] = state[name][kept_rows]
     for name, count in (
         ("model.encoder.embed_positions.weight", frames),
         ("model.decoder.embed_positions.weight", places),

@@ -65,7 +65,7 @@ class Vocabulary:
     def write(self, folder: Path) -> None:
         """Write tokenizer.json and what transformers wants beside it."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.tokenizer.save(str(folder / "tokenizer.json"))
+        self.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
         tokens.write_tokenizer_config(folder)
 
 
@@ -80,12 +80,12 @@ def read(folder: Path) -> Vocabulary:
     return Vocabulary(found, leading_space=found.token_to_id(_SPACE) is not None)
 
 
-def published(folder: Path, pieces: int) -> tuple[Vocabulary, list[int]]:
+def published(folder: Path, pieces: int) -> Vocabulary:
     """A published Whisper's vocabulary cut down to about `pieces` pieces of text.
 
-    Gives it with the ids that its rows had: row k of the new embedding is row `old[k]`. All bytes
-    stay, so that no text falls out; then the pieces that our Korean and English texts use most,
-    each with the pieces it is merged from.
+    All bytes stay, so that no text falls out; then the pieces that our Korean and English texts use
+    most, each with the pieces it is merged from. What is used most changes with our texts: a run
+    keeps the vocabulary that it began with.
     """
     content: dict[str, Any] = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     vocab: dict[str, int] = content["model"]["vocab"]
@@ -95,24 +95,31 @@ def published(folder: Path, pieces: int) -> tuple[Vocabulary, list[int]]:
     first_special = specials[tokens.END]
     kept = _kept(full, vocab, merges, pieces, first_special)
     text = sorted(kept, key=lambda piece: vocab[piece])
-    old = [vocab[piece] for piece in text]
     content["model"]["vocab"] = {piece: number for number, piece in enumerate(text)}
     content["model"]["merges"] = [
         f"{left} {right}" for left, right in merges if {left, right, left + right} <= kept
     ]
     content["added_tokens"], content["post_processor"] = [], None
-    # Newer files say <|nocaptions|> for <|nospeech|>.
-    renamed = {tokens.NO_SPEECH: "<|nocaptions|>"}
-    for name in tokens.SPECIALS:
-        known = name if name in specials else renamed[name]
-        number = len(old)
+    for number, name in enumerate(tokens.SPECIALS, start=len(text)):
         content["model"]["vocab"][name] = number
         content["added_tokens"].append(_special(name, number))
-        old.append(specials[known])
-    first_timestamp = specials["<|notimestamps|>"] + 1
-    old += range(first_timestamp, first_timestamp + tokens.TIMESTAMPS)
-    cut = Tokenizer.from_str(json.dumps(content))
-    return Vocabulary(cut, leading_space=True), old
+    return Vocabulary(Tokenizer.from_str(json.dumps(content)), leading_space=True)
+
+
+def rows(folder: Path, vocabulary: Vocabulary) -> list[int]:
+    """The ids that the rows of a cut vocabulary have in the published one of `folder`."""
+    whole = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    cut = sorted(vocabulary.tokenizer.get_vocab(with_added_tokens=True).items(), key=_number)
+    old = [whole.token_to_id(piece) for piece, _ in cut]
+    # Newer files say <|nocaptions|> for <|nospeech|>.
+    unnamed = whole.token_to_id("<|nocaptions|>")
+    first_timestamp = whole.token_to_id(tokens.NO_TIMESTAMPS) + 1
+    known = [unnamed if number is None else number for number in old]
+    return [*known, *range(first_timestamp, first_timestamp + tokens.TIMESTAMPS)]
+
+
+def _number(item: tuple[str, int]) -> int:
+    return item[1]
 
 
 def _kept(

@@ -22,6 +22,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import homeguard.runtime  # noqa: F401 - before the native libraries
 from homeguard.domain import HomeGuardError
 
 Work = Callable[[Connection], None]  # what a voter's process does until its connection ends

@@ -110,4 +110,6 @@ def test_sounds_are_whole_chunks_of_12_s_and_the_same_each_time(sound):
 
 @pytest.mark.lab
 def test_the_naive_pipeline_judges_a_window():
+    pytest.importorskip("torch", reason="needs the extra train")
+    pytest.importorskip("transformers", reason="needs the extra train")
     peers.naive("tiny", 4).run()

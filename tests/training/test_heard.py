@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("sklearn", reason="needs the extra train")
+
 from homeguard.text import normalise
 from homeguard.training import heard as heard_module
 from homeguard.training.heard import HeardOptions, heard

@@ -74,7 +74,8 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_all_texts_can_be_written_with_a_cut_vocabulary(published: Path) -> None:
-    known, old = vocabulary.published(published, pieces=262)
+    known = vocabulary.published(published, pieces=262)
+    old = vocabulary.rows(published, known)
     assert len(old) == known.size
     assert known.size < 262 + 40 + tokens.TIMESTAMPS
     for text in ("불이야 살려 주세요", "zebra fire", "쀍 뀨"):
@@ -83,7 +84,8 @@ def test_all_texts_can_be_written_with_a_cut_vocabulary(published: Path) -> None
 
 
 def test_a_kept_piece_has_its_old_row(published: Path) -> None:
-    known, old = vocabulary.published(published, pieces=10_000)
+    known = vocabulary.published(published, pieces=10_000)
+    old = vocabulary.rows(published, known)
     before = json.loads((published / "tokenizer.json").read_text(encoding="utf-8"))
     for piece, number in before["model"]["vocab"].items():
         now = known.tokenizer.token_to_id(piece)
@@ -94,7 +96,7 @@ def test_a_kept_piece_has_its_old_row(published: Path) -> None:
 
 
 def test_a_written_vocabulary_is_read_again(published: Path, tmp_path: Path) -> None:
-    known, _ = vocabulary.published(published, pieces=262)
+    known = vocabulary.published(published, pieces=262)
     known.write(tmp_path)
     again = vocabulary.read(tmp_path)
     assert again.leading_space
@@ -129,6 +131,14 @@ def test_a_ctranslate2_folder_starts_the_same_model(published: Path, tmp_path: P
     theirs, _ = load(published, Cut(pieces=262, decoder_layers=3))
     for (name, one), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         assert torch.allclose(one, other, atol=2e-3, rtol=2e-3), name
+
+
+def test_a_run_keeps_the_vocabulary_that_it_began_with(published: Path) -> None:
+    first, began = load(published, Cut(pieces=262, decoder_layers=2))
+    again, kept = load(published, Cut(pieces=300, decoder_layers=2), began)
+    assert kept is began
+    rows = [m.model.decoder.embed_tokens.weight for m in (first, again)]
+    assert torch.equal(*rows)
 
 
 def test_another_file_is_no_start(published: Path, tmp_path: Path) -> None:
