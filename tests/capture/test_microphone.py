@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import builtins
-from itertools import islice
 import threading
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 

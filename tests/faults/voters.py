@@ -61,14 +61,14 @@ def unfit(directory: Path, *, spoil: Callable[[Path], None]) -> Outcome:
     health.seen(voting.panel.troubles(), 0.0)
     down = [symptom.subject for symptom in health.symptoms()]
     sound = np.random.default_rng(1).normal(0.0, 0.05, 80_000).astype(np.float32)
-    votes = voting.panel.poll(
-        voting.extractor.extract(Window("den", 0.0, 5.0, sound, active=True))
-    )
+    votes = voting.panel.poll(voting.extractor.extract(Window("den", 0.0, 5.0, sound, active=True)))
     said = {vote.voter: vote.reason for vote in votes}
     voting.panel.close()
     nursery.close()
     passed = (
-        down == ["cnn"] and said["cnn"] is VoteReason.MISSING and said["encoder"] is VoteReason.HEARD
+        down == ["cnn"]
+        and said["cnn"] is VoteReason.MISSING
+        and said["encoder"] is VoteReason.HEARD
     )
     said_of_it = "; ".join(voting.missing).replace(str(directory), "")
     return Outcome(passed, f"down: {down}; encoder {said['encoder'].value}; {said_of_it}")
@@ -125,7 +125,12 @@ ROWS = (
     ),
     Row("voters-none", "all voters are killed", "a fault of its own; all come back", none_left),
     Row("model-missing", "a model's file is gone", _MISSING, partial(unfit, spoil=gone)),
-    Row("model-altered", "a bit of a model's file is flipped", _MISSING, partial(unfit, spoil=altered)),
+    Row(
+        "model-altered",
+        "a bit of a model's file is flipped",
+        _MISSING,
+        partial(unfit, spoil=altered),
+    ),
     Row(
         "model-labels",
         "a model's labels are in another order",
