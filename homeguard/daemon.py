@@ -32,6 +32,7 @@ from homeguard.capture.inbox import Inbox
 from homeguard.config import Config, RoomConfig, Secrets
 from homeguard.domain import (
     Alert,
+    AudioChunk,
     Change,
     HomeGuardError,
     IncidentState,
@@ -174,8 +175,7 @@ class Daemon:
         while not stop.is_set():
             chunk = self._inbox.get(TICK_S / 2)
             if chunk is not None:
-                self._listener(chunk.room).heard(chunk)
-                self._take(self._home.hear(chunk))
+                self._hear(chunk)
             self._finish_ended()
             if time.monotonic() >= tick_at:
                 tick_at = time.monotonic() + TICK_S
@@ -184,6 +184,12 @@ class Daemon:
                 prune_at = time.monotonic() + PRUNE_EVERY_S
                 self._forget()
         _log.info("stopping")
+
+    def _hear(self, chunk: AudioChunk) -> None:
+        listener = self._listener(chunk.room)
+        listener.heard(chunk)
+        self._take(self._home.hear(chunk, shed=listener.sheds()))
+        listener.left_out(self._home.windows_shed(chunk.room))
 
     def watch(self, on_decision: Callable[[Heard], None]) -> None:
         """Call `on_decision` with everything heard, in the judging thread."""

@@ -8,7 +8,7 @@ import time
 
 from homeguard.alerting.mqtt_link import AudioState as Published
 from homeguard.alerting.mqtt_link import MqttLink
-from homeguard.capture.inbox import Inbox
+from homeguard.capture.inbox import Backlog, Inbox
 from homeguard.capture.source import listen
 from homeguard.config import HealthConfig, RoomConfig
 from homeguard.domain import AudioChunk, SourceError
@@ -34,7 +34,8 @@ class Listener:
         self._inbox = inbox
         self._health = RoomHealth(room.name, health.silent_after_s, time.monotonic())
         self._stop = threading.Event()
-        self._dropped = 0
+        self._dropped = self._left_out = 0
+        self._backlog = Backlog()
         self._told: tuple[Published, bool] | None = None
         self._thread = threading.Thread(
             target=self._capture, name=f"capture-{room.name}", daemon=True
@@ -66,6 +67,18 @@ class Listener:
     def heard(self, chunk: AudioChunk) -> None:
         """Note that the room's next chunk is being judged."""
         self._health.heard(chunk, time.monotonic())
+
+    def sheds(self) -> bool:
+        """Whether windows are to be left out now; a recording waits, so its never are."""
+        waiting_s = self._inbox.waiting_s(self.name)
+        return self._room.file is None and self._backlog.sheds(waiting_s)
+
+    def left_out(self, windows: int) -> None:
+        """Note how many windows have been left out so far."""
+        if windows > self._left_out:
+            self._health.shed(time.monotonic())
+            _log.warning("%s: judging is behind, %d windows left out", self.name, windows)
+            self._left_out = windows
 
     def finish(self) -> None:
         """Note that the room's last sound has been judged."""

@@ -74,12 +74,20 @@ class Room:
         self._calls = Calls(config.decision.distress_within_s)
         self._smoother = Smoother(config.decision)
         self._recorder = _Recorder(config)
+        self.windows_shed = 0
 
-    def hear(self, chunk: AudioChunk) -> Iterator[Heard]:
-        """Take the room's next chunk; give what each window that it completes came to."""
+    def hear(self, chunk: AudioChunk, *, shed: bool = False) -> Iterator[Heard]:
+        """Take the room's next chunk; give what each window that it completes came to.
+
+        `shed`: judging is behind, so active windows are left out, and counted in `windows_shed`;
+        gate, noise floor and recording go on.
+        """
         self._recorder.push(chunk)
         for window in self._windower.push(self._gate.mark(chunk)):
-            yield self._judge(window)
+            if shed and window.active:
+                self.windows_shed += 1
+            else:
+                yield self._judge(window)
 
     def finish(self) -> Iterator[Heard]:
         """The sound has ended: judge what is left of it and end a running episode."""
@@ -137,11 +145,18 @@ class Home:
         self._clips = clips
         self._refused: deque[Alert] = deque()
 
-    def hear(self, chunk: AudioChunk) -> Iterator[Heard]:
-        """Take the next chunk of any room; alerts are on disk when their window is given."""
-        for heard in self._rooms[chunk.room].hear(chunk):
+    def hear(self, chunk: AudioChunk, *, shed: bool = False) -> Iterator[Heard]:
+        """Take the next chunk of any room; alerts are on disk when their window is given.
+
+        `shed`: leave out windows, as `Room.hear` does.
+        """
+        for heard in self._rooms[chunk.room].hear(chunk, shed=shed):
             self._deliver(heard)
             yield heard
+
+    def windows_shed(self, room: str) -> int:
+        """How many windows of a room were left out because judging was behind."""
+        return self._rooms[room].windows_shed
 
     def finish(self, room: str) -> Iterator[Heard]:
         """A room's sound has ended for good."""

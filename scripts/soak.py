@@ -77,15 +77,18 @@ def _talk(rng: np.random.Generator, size: int) -> Sound:
     at = np.arange(size) / RATE
     pitch = 120.0 + 60.0 * rng.random() + 20.0 * np.sin(2 * np.pi * 0.5 * at)
     phase = 2 * np.pi * np.cumsum(pitch) / RATE
-    voice = sum(np.sin(k * phase) / k for k in range(1, 20))
+    voice = np.sum([np.sin(k * phase) / k for k in range(1, 20)], axis=0)
     syllables = np.clip(np.sin(2 * np.pi * 3.5 * at), 0.0, 1.0) * (np.sin(0.9 * at) > 0)
-    return (0.02 * voice * syllables).astype(np.float32)
+    sound: Sound = (0.02 * voice * syllables).astype(np.float32)
+    return sound
 
 
 def _music(rng: np.random.Generator, size: int) -> Sound:
     at = np.arange(size) / RATE
-    chord = sum(np.sin(2 * np.pi * hz * at) for hz in 220.0 * 2 ** (rng.integers(0, 24, 3) / 12))
-    return (0.01 * chord * (1.0 - (2.0 * at) % 1.0)).astype(np.float32)
+    tones = 220.0 * 2 ** (rng.integers(0, 24, 3) / 12)
+    chord = np.sum([np.sin(2 * np.pi * hz * at) for hz in tones], axis=0)
+    sound: Sound = (0.01 * chord * (1.0 - (2.0 * at) % 1.0)).astype(np.float32)
+    return sound
 
 
 def _water(rng: np.random.Generator, size: int) -> Sound:
@@ -96,7 +99,8 @@ def _alarm(size: int) -> Sound:
     """Three beeps of half a second, then a pause: ISO 8201."""
     at = np.arange(size) / RATE
     on = (at % 4.0 < 3.0) & (at % 1.0 < 0.5)
-    return (0.3 * np.sin(2 * np.pi * 3100.0 * at) * on).astype(np.float32)
+    sound: Sound = (0.3 * np.sin(2 * np.pi * 3100.0 * at) * on).astype(np.float32)
+    return sound
 
 
 class Stream:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +72,15 @@ def running(config: Path, notify: Path) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
             process.wait(10)
             notify.unlink()
+
+
+@contextmanager
+def managed(notify: Path) -> Iterator[socket.socket]:
+    """A service manager's socket in the place of the one that heard READY."""
+    notify.unlink()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(notify))
+        yield manager
 
 
 def stop(process: subprocess.Popen[bytes]) -> float:
@@ -169,3 +178,55 @@ def test_a_second_daemon_on_the_same_state_directory_is_refused(
     assert second.returncode == 1
     assert "another HomeGuard" in second.stderr
     assert "Traceback" not in second.stderr
+
+
+def children(pid: int) -> dict[str, int]:
+    """The processes below one, by name."""
+    found: dict[str, int] = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found[Path(f"/proc/{child}/comm").read_text().strip()] = int(child)
+            found |= children(int(child))
+    return found
+
+
+def fed(manager: socket.socket, seconds: float) -> int:
+    """How often the watchdog is fed in so many seconds."""
+    manager.settimeout(0.0)
+    with suppress(BlockingIOError):
+        while manager.recv(4096):
+            pass
+    manager.settimeout(0.2)
+    count, ends = 0, time.monotonic() + seconds
+    while time.monotonic() < ends:
+        with suppress(TimeoutError):
+            count += manager.recv(4096) == b"WATCHDOG=1"
+    return count
+
+
+@pytest.mark.models
+@pytest.mark.microphone
+@pytest.mark.timeout(120)
+def test_the_watchdog_starves_with_the_daemon_and_outlives_a_voter(
+    tmp_path: Path, virtual_microphone: VirtualMicrophone, broker: Mosquitto, gateway: Gateway
+) -> None:
+    config = configure(tmp_path, broker, gateway, microphone=MICROPHONE)
+    quiet = tmp_path / "quiet.wav"
+    soundfile.write(quiet, noise(100.0, rms=0.001), 16_000)
+    player = virtual_microphone.play(quiet)
+    with running(config, tmp_path / "notify") as process, managed(tmp_path / "notify") as manager:
+        assert fed(manager, 9.0) >= 1  # the first window takes five seconds
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.2)
+        assert fed(manager, 3.0) == 0
+        process.send_signal(signal.SIGCONT)
+        assert fed(manager, 4.0) >= 1
+        first = children(process.pid)["voter-encoder"]
+        os.kill(first, signal.SIGKILL)
+        assert fed(manager, 4.0) >= 1
+        assert wait_until(lambda: children(process.pid).get("voter-encoder", first) != first, 30)
+        family = children(process.pid)
+        assert stop(process) < 5.0
+        assert wait_until(lambda: not any(Path(f"/proc/{p}").exists() for p in family.values()), 5)
+    player.kill()
+    player.wait(10)

@@ -142,3 +142,14 @@ def test_the_end_of_the_sound_ends_a_running_incident(home):
 
     play(home(submit), np.concatenate([noise(40), tone(6)]))
     assert alerts[-1].change is Change.END
+
+
+def test_windows_that_are_shed_are_counted_and_the_sound_around_them_judged(home):
+    made = home(lambda alert: alert)
+    heard = [
+        each
+        for block in chunked(noise(20.0))
+        for each in made.hear(block, shed=8.5 < block.end_s <= 12.5)
+    ]
+    assert made.windows_shed("den") == 4
+    assert [round(each.decision.end_s) for each in heard] == [5, 6, 7, 8, *range(13, 21)]

@@ -5,7 +5,11 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 
-from homeguard.domain import AudioChunk
+from homeguard.domain import BLOCK_SAMPLES, AudioChunk
+
+CHUNK_S = BLOCK_SAMPLES / 16_000
+BEHIND_S = 6.0  # a stall of 5 s is caught up with; more than this is shed
+FRESH_S = 2.0
 
 
 class Inbox:
@@ -58,6 +62,11 @@ class Inbox:
         with self._changed:
             return self._held[room] == 0
 
+    def waiting_s(self, room: str) -> float:
+        """How much sound of the room waits: so far judging is behind."""
+        with self._changed:
+            return self._held[room] * CHUNK_S
+
     def dropped(self, room: str) -> int:
         """How many chunks of the room were lost so far."""
         with self._changed:
@@ -68,3 +77,18 @@ class Inbox:
         del self._queue[oldest]
         self._held[room] -= 1
         self._dropped[room] += 1
+
+
+class Backlog:
+    """Whether a room's windows are to be shed: from BEHIND_S of waiting sound until FRESH_S.
+
+    Inference that is slower than sound would otherwise judge what is half a minute old.
+    """
+
+    def __init__(self) -> None:
+        self._shedding = False
+
+    def sheds(self, waiting_s: float) -> bool:
+        """Say it, from how much sound waits now."""
+        self._shedding = waiting_s > (FRESH_S if self._shedding else BEHIND_S)
+        return self._shedding

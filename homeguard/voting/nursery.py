@@ -2,7 +2,7 @@
 
 Native code that hangs, crashes or leaks then costs its own voter only. The nursery is forked off
 before the daemon's first thread, with all libraries imported and no model loaded; it forks voters
-when asked and ends those that must go. Measured: docs/decisions/0009-voters-apart.md.
+when asked and ends those that must go. Measured: docs/decisions/0010-voters-apart.md.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 To the voter: once what it is to be; then for each window a JSON header, its samples, its log-mel.
 Back: the vote as JSON. Nothing is pickled; 480 kB a window cost a millisecond or two
-(docs/decisions/0009-voters-apart.md).
+(docs/decisions/0010-voters-apart.md).
 """
 
 from __future__ import annotations

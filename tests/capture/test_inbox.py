@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 
 import numpy as np
+import pytest
 
-from homeguard.capture.inbox import Inbox
+from homeguard.capture.inbox import Backlog, Inbox
 from homeguard.domain import AudioChunk
 
 SILENCE = np.zeros(1536, np.float32)
@@ -65,3 +66,17 @@ def test_close_wakes_a_waiting_writer_and_reader():
     assert not writer.is_alive()
     assert inbox.get(0.0) is not None
     assert inbox.get(5.0) is None
+
+
+def test_a_room_that_is_behind_sheds_until_it_is_fresh():
+    backlog = Backlog()
+    waiting = [5.0, 6.5, 5.0, 2.5, 1.9, 5.0]
+    assert [backlog.sheds(s) for s in waiting] == [False, True, True, True, False, False]
+
+
+def test_what_waits_is_told_in_seconds_by_room():
+    inbox = Inbox(100)
+    for index in range(10):
+        inbox.put(chunk("den", index))
+    assert inbox.waiting_s("den") == pytest.approx(0.96)
+    assert inbox.waiting_s("hall") == 0.0

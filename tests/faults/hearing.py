@@ -113,6 +113,7 @@ def heard(directory: Path, *, rms: float = 0.001) -> Iterator[tuple[VirtualMicro
         yield microphone, ear
     finally:
         ear.stop()
+        microphone.kill()  # and with it whoever plays
 
 
 def room_tone(path: Path, rms: float) -> Path:
