@@ -120,7 +120,7 @@ class Network(nn.Module):
     @property
     def top(self) -> nn.Module:
         """The last convolution, with the activation that follows it."""
-        layers = list(self.layers)
+        layers = self._leaves()
         last = max(
             (index for index, layer in enumerate(layers) if isinstance(layer, nn.Conv2d)),
             default=None,
@@ -134,7 +134,10 @@ class Network(nn.Module):
     @property
     def weighted(self) -> list[nn.Conv2d | nn.Linear]:
         """Layers with weights, from input to output."""
-        return [layer for layer in self.layers if isinstance(layer, nn.Conv2d | nn.Linear)]
+        return [layer for layer in self._leaves() if isinstance(layer, nn.Conv2d | nn.Linear)]
+
+    def _leaves(self) -> list[nn.Module]:
+        return [module for module in self.modules() if not list(module.children())]
 
 
 def load_network(path: Path, frames: int) -> Network:
@@ -272,6 +275,14 @@ def _pool(kind: type[nn.MaxPool2d | nn.AvgPool2d]) -> Callable[..., tuple[Step, 
     return make
 
 
+def _pad(_: _Attributes, known: Sequence[Any]) -> tuple[Step, list[int]]:
+    """Zeros around bands and frames."""
+    before, after = known[1].tolist()[:4], known[1].tolist()[4:]
+    if before[:2] != [0, 0] or after[:2] != [0, 0]:
+        raise ModelError("padding of batches or channels cannot be explained")
+    return nn.ZeroPad2d((before[3], after[3], before[2], after[2])), [0]
+
+
 def _clip(attributes: _Attributes, known: Sequence[Any]) -> tuple[Step, list[int]]:
     bounds = [*known[1:], None, None]
     low = float(bounds[0]) if bounds[0] is not None else attributes.get("min")
@@ -325,6 +336,7 @@ _OPERATIONS: dict[str, Callable[..., tuple[Step, list[int]]]] = {
     "MatMul": _matmul,
     "Relu": _plain(lambda _: nn.ReLU()),
     "Clip": _clip,
+    "Pad": _pad,
     "MaxPool": _pool(nn.MaxPool2d),
     "AveragePool": _pool(nn.AvgPool2d),
     "GlobalAveragePool": _plain(lambda _: Mean((2, 3), keep=True)),

@@ -82,6 +82,34 @@ def test_relevance_is_conserved(explainer: Explainer) -> None:
     assert heat.sum() == pytest.approx(logit, rel=0.01)
 
 
+class Fronted(Listener):  # type: ignore[misc]
+    """As networks that came from elsewhere: bands made anew in front, one-sided paddings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.front = torch.nn.Parameter(torch.eye(80)[::2] * 0.6 + torch.eye(80)[1::2] * 0.4)
+        self.body[2].padding = (0, 0)
+        torch.nn.init.constant_(self.body[2].bias, -0.4)
+
+    def forward(self, values):
+        hidden = self.body[1](self.body[0](self.front @ values))
+        padded = torch.nn.functional.pad(hidden, (0, 1, 0, 1))
+        return self.head(self.body[3](self.body[2](padded)).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("method", ["gradcam", "lrp"])
+def test_a_network_with_a_front_and_one_sided_paddings_is_explained(
+    method: Method, tmp_path: Path
+) -> None:
+    export_onnx(Fronted().eval(), tmp_path / "model.onnx", frames=FRAMES)  # type: ignore[arg-type]
+    found = Explainer.load(tmp_path / "model.onnx", FRAMES)
+    answer = found.explain(burst(), Category.FIRE, method)
+    assert answer.warm[BANDS, TIMES].sum() > 0.6 * answer.warm.sum()
+    if method == "lrp":
+        logit = found.logits(burst())[list(Category).index(Category.FIRE)]
+        assert answer.heat.sum() == pytest.approx(logit, rel=0.01)
+
+
 @pytest.mark.parametrize("name", ["shipped", "s0"])
 @pytest.mark.models
 def test_relevance_is_conserved_by_real_networks(name: str, tmp_path: Path) -> None:
