@@ -19,6 +19,7 @@ from homeguard.labels import Category  # noqa: E402
 from homeguard.mel import Float32, log_mel  # noqa: E402
 from homeguard.training import networks  # noqa: E402
 from homeguard.training.cnn import export_onnx  # noqa: E402
+from homeguard.training.shrink import store_int8  # noqa: E402
 from homeguard.voting.registry import bundled_dir  # noqa: E402
 
 pytestmark = [pytest.mark.lab, pytest.mark.filterwarnings("ignore")]
@@ -110,13 +111,20 @@ def test_a_network_with_a_front_and_one_sided_paddings_is_explained(
         assert answer.heat.sum() == pytest.approx(logit, rel=0.01)
 
 
-@pytest.mark.parametrize("name", ["shipped", "s0"])
+@pytest.mark.parametrize("name", ["shipped", "s0", "mobile"])
 @pytest.mark.models
 def test_relevance_is_conserved_by_real_networks(name: str, tmp_path: Path) -> None:
     path = bundled_dir() / "cnn" / "model.onnx"
-    if name == "s0":
-        path = tmp_path / "s0.onnx"
-        export_onnx(networks.network("s0"), path, frames=500)
+    if name != "shipped":
+        path = tmp_path / "model.onnx"
+        model = networks.network("s0" if name == "s0" else "mobile")
+        torch.manual_seed(1)
+        for layer in model.modules():
+            if isinstance(layer, torch.nn.Conv2d):  # so that sound reaches the last layer
+                torch.nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                torch.nn.init.normal_(layer.bias, 0.0, 0.1)
+        export_onnx(model, path, frames=500)
+        store_int8(path)
     found = Explainer.load(path, 500)
     mel = np.random.default_rng(3).normal(0.0, 0.4, (80, 500)).astype(np.float32)
     logits = found.logits(mel)
