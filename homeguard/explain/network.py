@@ -95,6 +95,10 @@ class Network(nn.Module):
                     value.shape
                 )
                 continue
+            known = [constants.get(name) if name else None for name in node.input]
+            if node.op_type == "DequantizeLinear" and known[0] is not None:
+                constants[node.output[0]] = _dequantised(attributes, known)
+                continue
             make = _OPERATIONS.get(node.op_type)
             if make is None:
                 message = (
@@ -102,7 +106,6 @@ class Network(nn.Module):
                     "teach it to homeguard/explain/network.py"
                 )
                 raise ModelError(message)
-            known = [constants.get(name) if name else None for name in node.input]
             step, taken = make(attributes, known)
             if isinstance(step, nn.Module):
                 self.layers.append(step)
@@ -120,7 +123,7 @@ class Network(nn.Module):
     @property
     def top(self) -> nn.Module:
         """The last convolution, with the activation that follows it."""
-        layers = list(self.layers)
+        layers = self._leaves()
         last = max(
             (index for index, layer in enumerate(layers) if isinstance(layer, nn.Conv2d)),
             default=None,
@@ -134,7 +137,10 @@ class Network(nn.Module):
     @property
     def weighted(self) -> list[nn.Conv2d | nn.Linear]:
         """Layers with weights, from input to output."""
-        return [layer for layer in self.layers if isinstance(layer, nn.Conv2d | nn.Linear)]
+        return [layer for layer in self._leaves() if isinstance(layer, nn.Conv2d | nn.Linear)]
+
+    def _leaves(self) -> list[nn.Module]:
+        return [module for module in self.modules() if not list(module.children())]
 
 
 def load_network(path: Path, frames: int) -> Network:
@@ -187,7 +193,7 @@ def _conv(attributes: _Attributes, known: Sequence[Any]) -> tuple[Step, list[int
         layer.padding = (top, left)
         layer._reversed_padding_repeated_twice = [left, left, top, top]  # noqa: SLF001
         return layer, [0]
-    return nn.Sequential(nn.ZeroPad2d((left, right, top, bottom)), layer), [0]
+    return Padded(layer, (left, right, top, bottom)), [0]
 
 
 def _gemm(attributes: _Attributes, known: Sequence[Any]) -> tuple[Step, list[int]]:
@@ -204,6 +210,20 @@ def _matmul(_: _Attributes, known: Sequence[Any]) -> tuple[Step, list[int]]:
         layer = _linear(left, None)
         return Transposed(layer), [1]
     return torch.matmul, [0, 1]
+
+
+class Padded(nn.Module):
+    """A convolution whose sides are padded differently."""
+
+    def __init__(self, convolution: nn.Conv2d, around: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        self.convolution = convolution
+        self._around = around
+
+    def forward(self, values: Tensor) -> Tensor:
+        """What the convolution gives."""
+        found: Tensor = self.convolution(nn.functional.pad(values, self._around))
+        return found
 
 
 class Transposed(nn.Module):
@@ -255,8 +275,18 @@ def _both(do: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., tuple[Step, l
     return make
 
 
+def _flat_pool(kind: type[nn.MaxPool2d | nn.AvgPool2d], attributes: _Attributes) -> nn.Module:
+    """A pool over time alone."""
+    if any(attributes.get("pads", ())):
+        raise ModelError("a pool over time that pads cannot be explained")
+    flat = nn.MaxPool1d if kind is nn.MaxPool2d else nn.AvgPool1d
+    return flat(attributes["kernel_shape"][0], attributes.get("strides", (1,))[0])
+
+
 def _pool(kind: type[nn.MaxPool2d | nn.AvgPool2d]) -> Callable[..., tuple[Step, list[int]]]:
     def make(attributes: _Attributes, _: Sequence[Any]) -> tuple[Step, list[int]]:
+        if len(attributes["kernel_shape"]) == 1:
+            return _flat_pool(kind, attributes), [0]
         top, left, bottom, right = attributes.get("pads", (0, 0, 0, 0))
         if (top, left) != (bottom, right):
             message = "a pool that pads its sides differently cannot be explained"
@@ -270,6 +300,34 @@ def _pool(kind: type[nn.MaxPool2d | nn.AvgPool2d]) -> Callable[..., tuple[Step, 
         return layer, [0]
 
     return make
+
+
+def _gather(attributes: _Attributes, known: Sequence[Any]) -> tuple[Step, list[int]]:
+    """One place of an axis, or some."""
+    axis, index = attributes.get("axis", 0), known[1]
+    if index.dim() == 0:
+        return (lambda x: x.select(axis, int(index))), [0]
+    return (lambda x: x.index_select(axis, index.reshape(-1))), [0]
+
+
+def _dequantised(attributes: _Attributes, known: Sequence[Any]) -> Tensor:
+    """Weights kept in eight bits, as numbers again."""
+    values, scale, *rest = known
+    shape = [1] * values.dim()
+    if scale.dim():
+        shape[attributes.get("axis", 1)] = -1
+    zero = rest[0] if rest and rest[0] is not None else torch.zeros_like(scale)
+    return (values.float() - zero.float().reshape(shape)) * scale.reshape(shape)
+
+
+def _pad(_: _Attributes, known: Sequence[Any]) -> tuple[Step, list[int]]:
+    """Zeros around bands and frames."""
+    before, after = known[1].tolist()[:4], known[1].tolist()[4:]
+    if before[:2] != [0, 0] or after[:2] != [0, 0]:
+        raise ModelError("padding of batches or channels cannot be explained")
+    around = (before[3], after[3], before[2], after[2])
+    # In passing: as a layer it would swallow the relevance of cells that are zero themselves.
+    return (lambda x: nn.functional.pad(x, around)), [0]
 
 
 def _clip(attributes: _Attributes, known: Sequence[Any]) -> tuple[Step, list[int]]:
@@ -325,6 +383,7 @@ _OPERATIONS: dict[str, Callable[..., tuple[Step, list[int]]]] = {
     "MatMul": _matmul,
     "Relu": _plain(lambda _: nn.ReLU()),
     "Clip": _clip,
+    "Pad": _pad,
     "MaxPool": _pool(nn.MaxPool2d),
     "AveragePool": _pool(nn.AvgPool2d),
     "GlobalAveragePool": _plain(lambda _: Mean((2, 3), keep=True)),
@@ -336,9 +395,10 @@ _OPERATIONS: dict[str, Callable[..., tuple[Step, list[int]]]] = {
     "Div": _both(torch.div),
     "Softmax": _plain(lambda a: Attention(a.get("axis", -1))),
     "Erf": _plain(lambda _: torch.erf),
-    "Exp": _plain(lambda _: torch.exp),
-    "Log": _plain(lambda _: torch.log),
-    "Sqrt": _plain(lambda _: torch.sqrt),
+    "Exp": _plain(lambda _: Elementwise(torch.exp)),
+    "Log": _plain(lambda _: Elementwise(torch.log)),
+    "Sqrt": _plain(lambda _: Elementwise(torch.sqrt)),
+    "Gather": _gather,
     "Pow": _both(torch.pow),
     "LayerNormalization": _norm,
     "Concat": _concat,

@@ -26,17 +26,17 @@ class PlusRule(EpsilonRule):
         weight = module.weight.data.clamp(min=0)
         module.weight.data = weight + _TRACE * (weight.mean() + _TRACE)
         _drop_bias(module)
-        _replace(module, lambda a: a.clamp(min=0) + _TRACE * (a.abs().mean() + _TRACE))
+        _replace(module, lambda a: a.clamp(min=0) + _inside(a) * _TRACE * (a.abs().mean() + _TRACE))
 
 
 class SquareRule(EpsilonRule):
-    """w²: in proportion to the squared weight alone. For the first layer, whose input has signs."""
+    """w²: in proportion to the squared weight alone. For signed input: the first convolution."""
 
     def _manipulate_weights(self, module: Any, inputs: Any, outputs: Any) -> None:  # noqa: ANN401 - captum's signature
         del inputs, outputs
         module.weight.data = module.weight.data.square() + _TRACE**2
         _drop_bias(module)
-        _replace(module, torch.ones_like)
+        _replace(module, _inside)
 
 
 class ShareRule(EpsilonRule):
@@ -50,17 +50,28 @@ class ShareRule(EpsilonRule):
 def attach_rules(network: Network) -> None:
     """Give every layer its rule; captum takes them off again after each use."""
     weighted = network.weighted
+    # What lies before the first convolution mixes bands by their power, which has no sign.
+    first = next((layer for layer in weighted if isinstance(layer, nn.Conv2d)), weighted[0])
     for layer in network.modules():
-        if layer in {weighted[0], weighted[-1]} or list(layer.children()):
+        if layer in {first, weighted[-1]} or list(layer.children()):
             continue
         if isinstance(layer, nn.Conv2d | nn.Linear):
             _attach(layer, PlusRule())
-        elif isinstance(layer, Elementwise | nn.ZeroPad2d):
-            _attach(layer, IdentityRule() if isinstance(layer, Elementwise) else EpsilonRule())
+        elif isinstance(layer, Elementwise):
+            _attach(layer, IdentityRule())
         elif not isinstance(layer, nn.ReLU):
             _attach(layer, EpsilonRule())
     _attach(weighted[-1], ShareRule())
-    _attach(weighted[0], SquareRule())
+    _attach(first, SquareRule())
+
+
+def _inside(values: Tensor) -> Tensor:
+    """1 but for rows and columns of zeros alone: padding, where relevance would be lost."""
+    if values.dim() != 4:  # noqa: PLR2004 - batch, channels, bands, frames
+        return torch.ones_like(values)
+    heard = values != 0
+    rows, columns = heard.any(dim=(1, 3), keepdim=True), heard.any(dim=(1, 2), keepdim=True)
+    return (rows & columns).to(values.dtype).expand_as(values)
 
 
 def _attach(layer: nn.Module, rule: EpsilonRule) -> None:

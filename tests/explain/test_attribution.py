@@ -19,6 +19,7 @@ from homeguard.labels import Category  # noqa: E402
 from homeguard.mel import Float32, log_mel  # noqa: E402
 from homeguard.training import networks  # noqa: E402
 from homeguard.training.cnn import export_onnx  # noqa: E402
+from homeguard.training.shrink import store_int8  # noqa: E402
 from homeguard.voting.registry import bundled_dir  # noqa: E402
 
 pytestmark = [pytest.mark.lab, pytest.mark.filterwarnings("ignore")]
@@ -82,13 +83,48 @@ def test_relevance_is_conserved(explainer: Explainer) -> None:
     assert heat.sum() == pytest.approx(logit, rel=0.01)
 
 
-@pytest.mark.parametrize("name", ["shipped", "s0"])
+class Fronted(Listener):  # type: ignore[misc]
+    """As networks that came from elsewhere: bands made anew in front, one-sided paddings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.front = torch.nn.Parameter(torch.eye(80)[::2] * 0.6 + torch.eye(80)[1::2] * 0.4)
+        self.body[2].padding = (0, 0)
+        torch.nn.init.constant_(self.body[2].bias, -0.4)
+
+    def forward(self, values):
+        hidden = self.body[1](self.body[0](self.front @ values))
+        padded = torch.nn.functional.pad(hidden, (0, 1, 0, 1))
+        return self.head(self.body[3](self.body[2](padded)).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("method", ["gradcam", "lrp"])
+def test_a_network_with_a_front_and_one_sided_paddings_is_explained(
+    method: Method, tmp_path: Path
+) -> None:
+    export_onnx(Fronted().eval(), tmp_path / "model.onnx", frames=FRAMES)  # type: ignore[arg-type]
+    found = Explainer.load(tmp_path / "model.onnx", FRAMES)
+    answer = found.explain(burst(), Category.FIRE, method)
+    assert answer.warm[BANDS, TIMES].sum() > 0.6 * answer.warm.sum()
+    if method == "lrp":
+        logit = found.logits(burst())[list(Category).index(Category.FIRE)]
+        assert answer.heat.sum() == pytest.approx(logit, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["shipped", "s0", "mobile"])
 @pytest.mark.models
 def test_relevance_is_conserved_by_real_networks(name: str, tmp_path: Path) -> None:
     path = bundled_dir() / "cnn" / "model.onnx"
-    if name == "s0":
-        path = tmp_path / "s0.onnx"
-        export_onnx(networks.network("s0"), path, frames=500)
+    if name != "shipped":
+        path = tmp_path / "model.onnx"
+        model = networks.network("s0" if name == "s0" else "mobile")
+        torch.manual_seed(1)
+        for layer in model.modules():
+            if isinstance(layer, torch.nn.Conv2d):  # so that sound reaches the last layer
+                torch.nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                torch.nn.init.normal_(layer.bias, 0.0, 0.1)
+        export_onnx(model, path, frames=500)
+        store_int8(path)
     found = Explainer.load(path, 500)
     mel = np.random.default_rng(3).normal(0.0, 0.4, (80, 500)).astype(np.float32)
     logits = found.logits(mel)
