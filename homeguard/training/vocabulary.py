@@ -108,14 +108,13 @@ def published(folder: Path, pieces: int) -> Vocabulary:
 
 def rows(folder: Path, vocabulary: Vocabulary) -> list[int]:
     """The ids that the rows of a cut vocabulary have in the published one of `folder`."""
-    whole = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    whole = Vocabulary(Tokenizer.from_file(str(folder / "tokenizer.json")), leading_space=True)
     cut = sorted(vocabulary.tokenizer.get_vocab(with_added_tokens=True).items(), key=_number)
-    old = [whole.token_to_id(piece) for piece, _ in cut]
     # Newer files say <|nocaptions|> for <|nospeech|>.
-    unnamed = whole.token_to_id("<|nocaptions|>")
-    first_timestamp = whole.token_to_id(tokens.NO_TIMESTAMPS) + 1
-    known = [unnamed if number is None else number for number in old]
-    return [*known, *range(first_timestamp, first_timestamp + tokens.TIMESTAMPS)]
+    known = whole.tokenizer.get_vocab(with_added_tokens=True)
+    old = [known[piece] if piece in known else known["<|nocaptions|>"] for piece, _ in cut]
+    first_timestamp = whole.symbol(tokens.NO_TIMESTAMPS) + 1
+    return [*old, *range(first_timestamp, first_timestamp + tokens.TIMESTAMPS)]
 
 
 def _number(item: tuple[str, int]) -> int:
