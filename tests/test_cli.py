@@ -178,6 +178,7 @@ def test_analyze_with_an_altered_model_exits_4_and_says_how_to_mend_it(tmp_path,
 def test_ctrl_c_ends_quietly_with_130(tmp_path):
     code = (
         "import os, signal, sys; sys.argv = ['homeguard', 'devices']\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's & ignores it
         "from homeguard.capture import microphone\n"
         "microphone.list_microphones = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
         "from homeguard.cli import main\n"

@@ -195,7 +195,7 @@ def test_unlikely_words_are_an_abstention(mean_logprob):
 
 
 def test_a_call_that_the_decoder_is_not_sure_of_is_only_a_vote():
-    scribe = Scribe("살려주세요", mean_logprob=-0.3)
+    scribe = Scribe("살려주세요", mean_logprob=-0.5)
     vote = voter(scribe).vote(features(scribe, 0.0, (1.0, 4.0)))
     assert vote.emergency is True
     assert not vote.distress
