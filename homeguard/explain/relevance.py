@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from homeguard.explain.network import Elementwise, Network
 
-_TRACE = 1e-6  # so that a cell fed by the bias alone still hands on what it gets
+_TRACE = 1e-4  # so that a cell fed by the bias alone still hands on what it gets
+_STABLE = 1e-18  # added to what is divided by: traces are far above it
 
 
 class PlusRule(EpsilonRule):
@@ -56,13 +57,13 @@ def attach_rules(network: Network) -> None:
         if layer in {first, weighted[-1]} or list(layer.children()):
             continue
         if isinstance(layer, nn.Conv2d | nn.Linear):
-            _attach(layer, PlusRule())
+            _attach(layer, PlusRule(epsilon=_STABLE))
         elif isinstance(layer, Elementwise):
             _attach(layer, IdentityRule())
         elif not isinstance(layer, nn.ReLU):
-            _attach(layer, EpsilonRule())
+            _attach(layer, EpsilonRule(epsilon=_STABLE))
     _attach(weighted[-1], ShareRule())
-    _attach(first, SquareRule())
+    _attach(first, SquareRule(epsilon=_STABLE))
 
 
 def _inside(values: Tensor) -> Tensor:

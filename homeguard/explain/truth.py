@@ -39,7 +39,9 @@ class Curve:
 def randomised(
     explainer: Explainer, pairs: Sequence[Pair], method: Method, seed: int = 1
 ) -> list[float]:
-    """Rank correlation of the maps with the true ones, weights made random from the top down.
+    """Rank correlation of the maps with the true ones, weights shuffled from the top down.
+
+    Shuffled within their layer: a front whose weights are positive has positive ones still.
 
     First value: nothing randomised (1). Then one more layer each time, the last layer first.
     """
@@ -48,10 +50,10 @@ def randomised(
     generator = torch.Generator().manual_seed(seed)
     found = [1.0]
     for layer in reversed(broken.network.weighted):
-        spread = float(layer.weight.std()) or 1.0
-        layer.weight.data = spread * torch.randn(layer.weight.shape, generator=generator)
-        if layer.bias is not None:
-            layer.bias.data = torch.zeros_like(layer.bias)
+        for part in (layer.weight, layer.bias):
+            if part is not None:
+                order = torch.randperm(part.numel(), generator=generator)
+                part.data = part.data.flatten()[order].reshape(part.shape)
         maps = [broken.explain(mel, category, method).heat for mel, category in pairs]
         found.append(float(np.mean([_alike(a, b) for a, b in zip(true, maps, strict=True)])))
     return found
