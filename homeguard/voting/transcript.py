@@ -48,8 +48,11 @@ class _Room:
     pieces: list[_Piece] = field(default_factory=list)
 
     def advance(self, window: Window) -> None:
-        """Forget what lies before the window; a stream that began anew forgets all."""
-        if window.start_s < self.window_s:
+        """Forget what lies before the window; a stream that began anew forgets all.
+
+        A window that starts no later than the last one is of another stream: of the next recording.
+        """
+        if window.start_s <= self.window_s:
             self.decoded_s = float("-inf")
             self.pieces.clear()
         self.window_s = window.start_s

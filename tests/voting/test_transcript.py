@@ -243,6 +243,14 @@ def test_a_stream_that_begins_anew_is_heard_anew():
     assert scribe.decoded == 2
 
 
+def test_the_next_short_recording_does_not_inherit_the_words_of_the_last():
+    scribe = Scribe("살려주세요", "밥 먹자")
+    ours = voter(scribe)
+    assert ours.vote(features(scribe, 0.0, (1.0, 3.0))).emergency is True
+    assert ours.vote(features(scribe, 0.0, (1.0, 3.0))).emergency is False
+    assert scribe.decoded == 2
+
+
 def test_state_stays_small():
     scribe = Scribe()
     ours = voter(scribe)
