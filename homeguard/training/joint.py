@@ -74,10 +74,11 @@ def recipe(base: str, data: MixtureOptions, out_dir: Path) -> JointOptions:
     if base == SMALL:
         return JointOptions(data, out_dir)
     return JointOptions(
-        replace(data, speech_share=0.55, real_share=0.22, short_share=0.3),
+        replace(data, speech_share=0.45, real_share=0.25, short_share=0.2),
         out_dir,
         base,
-        steps=2_400,
+        steps=4_900,
+        label_share=0.35,
         short_steps=0,
         batch_size=16,
         learning_rate=2e-4,

@@ -39,12 +39,16 @@ from homeguard.training.vocabulary import Vocabulary
 _IGNORED = -100
 _LANGUAGE_DOUBT = 0.25  # share of prompts that name the wrong language, so that it stays a hint
 _MOST_LETTERS = 120  # and prompt and end: 125 of the decoder's 128 places
+_CALM: frozenset[Kind] = frozenset({"words", "harmless"})
+_RECORDED_TALK = 0.75  # of the beds in which somebody speaks; the others are synthesised
 _TEXT_START = 3  # the place in the decoder's input whose output is the first letter
 _FRAME_SAMPLES = SAMPLE_RATE // 50  # one encoder frame: 20 ms
 # Somebody may be speaking in these: what the decoder should write is unknown.
 _VOICED = frozenset(
     {"children_playing", "crowd", "radio", "singing", "street_music", "music", "metro_cabin"}
 )
+# Under speech whose words are known, these do not add words of their own.
+_TUNES = frozenset({"music", "street_music"})
 _CATEGORY_INDEX = {category: index for index, category in enumerate(Category)}
 
 
@@ -64,6 +68,7 @@ class MixtureOptions:
     made_share: float = 0.35  # of the sounds
     silent_share: float = 0.04  # of the sounds
     made_per_recipe: int = 40
+    talk_share: float = 0.5  # of the sounds' beds: talk, television, music
     short_share: float = 0.35  # of the batches after phase 1
     ease: float = 0.5  # share of clear speech after phase 1
     masked: float = 0.5  # share of the sounds whose mel is masked (SpecAugment)
@@ -153,7 +158,11 @@ class SpokenPart:
         repeats = Counter(c.transcript for c in self._real)
         weights = np.array([repeats[c.transcript] ** -0.7 for c in self._real])
         self._real_weights = weights / weights.sum() if len(weights) else weights
-        self._beds = [c for c in clips if c.category in NORMALS and _is_wordless(c)]
+        self._beds = [
+            c
+            for c in clips
+            if c.category in NORMALS and (_is_wordless(c) or c.event in _TUNES)
+        ]
         self._audio = open_audio(clips, options.cache_dir) if clips else None
         rooms = simulate_rooms(options.cache_dir)
         self._hard = {s: Augmenter(_speech_augment(s), rooms) for s in _lengths(options)}
@@ -209,9 +218,14 @@ class SoundPart:
         self._audio: AudioCache | None = open_audio(clips, options.cache_dir) if clips else None
         self._clip_weights = _drawing_weights([c.category for c in self._clips], 0.55)
         self._made_weights = _drawing_weights([c for c, _ in self._made], 0.8)
-        self._beds = [c for c in self._clips if c.category in NORMALS and _is_wordless(c)]
+        normal = [c for c in clips if c.category in NORMALS]
+        self._beds = [c for c in normal if _is_wordless(c)]
+        self._talk = [c for c in normal if not _is_wordless(c)]
+        corpus = open_speech(options.speech, options.cache_dir, options.workers)
+        machine = [u for u in corpus.utterances if u.split == "train" and u.kind in _CALM]
+        self._corpus, self._machine = corpus, machine
         rooms = simulate_rooms(options.cache_dir)
-        self._augment = {s: Augmenter(AugmentOptions(window_s=s), rooms) for s in _lengths(options)}
+        self._augment = {s: Augmenter(_sound_augment(s), rooms) for s in _lengths(options)}
 
     def example(self, window_s: float, rng: np.random.Generator) -> Example:
         """A window of `window_s` with one sound in it and the sound's label."""
@@ -223,9 +237,7 @@ class SoundPart:
             label = _CATEGORY_INDEX[Category.INDOOR]
             return Example(quiet.astype(np.float32), label, "", "ko", (0, 0))
         made = not self._clips or draw < self._options.silent_share + self._options.made_share
-        bed, text = None, "" if made else None
-        if self._beds and self._audio is not None:
-            bed = self._audio.samples(self._beds[int(rng.integers(len(self._beds)))])
+        text = "" if made else None
         if made:
             category, half = self._made[int(rng.choice(len(self._made), p=self._made_weights))]
             sound = half.astype(np.float32)
@@ -234,9 +246,23 @@ class SoundPart:
             assert self._audio is not None  # noqa: S101  (there are clips)
             category, sound = clip.category, self._audio.samples(clip)
             text = "" if _is_wordless(clip) else None
+        bed, talks = self._bed(rng)
         heard = augmenter.window(sound, bed, rng)
+        text = None if talks else text
         language = "ko" if rng.random() < 0.5 else "en"
         return Example(heard, _CATEGORY_INDEX[category], text, language, (0, 0))
+
+    def _bed(self, rng: np.random.Generator) -> tuple[Float32 | None, bool]:
+        """Ordinary sound to lie under another, and whether somebody may be speaking in it."""
+        if rng.random() < self._options.talk_share:
+            if self._audio is not None and self._talk and rng.random() < _RECORDED_TALK:
+                return self._audio.samples(self._talk[int(rng.integers(len(self._talk)))]), True
+            if self._machine:
+                spoken = self._machine[int(rng.integers(len(self._machine)))]
+                return self._corpus.samples(spoken), True
+        if not self._beds or self._audio is None:
+            return None, False
+        return self._audio.samples(self._beds[int(rng.integers(len(self._beds)))]), False
 
 
 def collate(
@@ -310,7 +336,12 @@ def _lengths(options: MixtureOptions) -> tuple[float, float]:
 
 
 def _speech_augment(window_s: float) -> AugmentOptions:
-    return AugmentOptions(window_s=window_s, clean=0.1, background=0.6, snr_db=(3.0, 30.0))
+    return AugmentOptions(window_s=window_s, clean=0.1, background=0.7, snr_db=(0.0, 25.0))
+
+
+def _sound_augment(window_s: float) -> AugmentOptions:
+    # An emergency in a home is heard over something that plays or talks.
+    return AugmentOptions(window_s=window_s, clean=0.15, background=0.8, snr_db=(-5.0, 20.0))
 
 
 def _easy_augment(window_s: float) -> AugmentOptions:

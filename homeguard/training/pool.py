@@ -43,11 +43,11 @@ class PoolOptions:
     rarity: float = 0.5  # a category's share grows with its groups to this power
     synthesis_groups: float = 12.0  # so many groups of recordings: half of a category is made
     synthetic_normal: float = 0.12  # share of made sounds in normal categories with recordings
-    machine_voice: float = 0.08  # share of indoor windows and backgrounds: synthesised speech
+    machine_voice: float = 0.15  # share of indoor windows and backgrounds: synthesised speech
     babble: float = 0.06  # share of backgrounds: several voices at once
-    quiet: float = 0.3  # share of events without a background
+    quiet: float = 0.2  # share of events without a background
     augment: AugmentOptions = field(
-        default_factory=lambda: AugmentOptions(clean=0.3, background=1.0)
+        default_factory=lambda: AugmentOptions(clean=0.2, background=1.0, snr_db=(-5.0, 20.0))
     )
 
     @property

@@ -55,8 +55,8 @@ def cnn(
     architecture: Annotated[
         Network, typer.Option(help="mobile ships; compact is smaller; s0: the source's table.")
     ] = Network.MOBILE,
-    windows: Annotated[int, typer.Option(help="Windows in the pool.")] = 16_000,
-    epochs: int = 6,
+    windows: Annotated[int, typer.Option(help="Windows in the pool.")] = 30_000,
+    epochs: int = 5,
     seed: Seed = 1,
 ) -> None:
     """Train the CNN, export it to ONNX and calibrate it on val."""
