@@ -45,6 +45,7 @@ from homeguard.training.networks import (
     CompactCnn,
     MobileCnn,
     S0Cnn,
+    filter_likeness,
     network,
     parameters,
 )
@@ -84,6 +85,7 @@ class CnnOptions:
     weight_decay: float = 0.02
     label_smoothing: float = 0.1
     teacher_weight: float = 1.0
+    corregularization: float = 0.0  # weight of the filters' likeness in the loss
     level_jitter: float = 0.08  # of the scaled mel; 0.025 is one decibel
     remix: float = 0.4  # share of a batch under which another normal window is laid
     remix_snr_db: tuple[float, float] = (0.0, 25.0)
@@ -243,6 +245,8 @@ class _Lesson(lightning.LightningModule):
         )
         if self.pupil is not None:
             loss = loss + self._options.teacher_weight * self._distance(maps, embeddings)
+        if self._options.corregularization:
+            loss = loss + self._options.corregularization * filter_likeness(self.net)
         self.log("loss", loss, prog_bar=True)
         return loss
 

@@ -77,7 +77,7 @@ def recipe(base: str, data: MixtureOptions, out_dir: Path) -> JointOptions:
         replace(data, speech_share=0.45, real_share=0.25, short_share=0.2),
         out_dir,
         base,
-        steps=4_900,
+        steps=4_000,
         label_share=0.35,
         short_steps=0,
         batch_size=16,
@@ -342,7 +342,7 @@ def train(options: JointOptions) -> Path:
     mixture = Mixture(
         options.data, task.vocabulary, options.batch_size, options.short_steps, options.seed
     )
-    mixture.step = _steps_done(last)
+    mixture.step = steps_done(last)
     saver = ModelCheckpoint(
         options.out_dir,
         filename="{step:06d}",
@@ -371,7 +371,8 @@ def train(options: JointOptions) -> Path:
     return last
 
 
-def _steps_done(checkpoint: Path) -> int:
+def steps_done(checkpoint: Path) -> int:
+    """Steps that a checkpoint was trained, 0 where there is none."""
     if not checkpoint.exists():
         return 0
     return int(torch.load(checkpoint, weights_only=True, map_location="cpu")["global_step"])

@@ -159,9 +159,7 @@ class SpokenPart:
         weights = np.array([repeats[c.transcript] ** -0.7 for c in self._real])
         self._real_weights = weights / weights.sum() if len(weights) else weights
         self._beds = [
-            c
-            for c in clips
-            if c.category in NORMALS and (_is_wordless(c) or c.event in _TUNES)
+            c for c in clips if c.category in NORMALS and (_is_wordless(c) or c.event in _TUNES)
         ]
         self._audio = open_audio(clips, options.cache_dir) if clips else None
         rooms = simulate_rooms(options.cache_dir)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from homeguard.labels import Category
 from homeguard.mel import band_edges_hz
 
+_TINY = 1e-12  # keeps the root's slope finite
 Architecture = Literal["s0", "compact", "mobile"]
 
 
@@ -182,6 +183,22 @@ class MobileCnn(nn.Module):
     def forward(self, log_mel: Tensor) -> Tensor:
         """Logits of log-mels."""
         return self.classify(self.maps(log_mel))
+
+
+def filter_likeness(model: nn.Module) -> Tensor:
+    """How much the filters of a network's convolutions look alike: 0 where all are orthogonal.
+
+    For the filters w_i of a layer sqrt(sum over i < j of (w_i . w_j)^2), summed over the layers:
+    the corregularization of S0 part 3, to be weighted and added to a loss. Depthwise layers, whose
+    filters see different channels, are left out.
+    """
+    total = torch.zeros((), device=next(model.parameters()).device)
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d) and layer.groups == 1:
+            filters = layer.weight.flatten(1)
+            products = torch.triu(filters @ filters.T, diagonal=1)
+            total = total + (products.square().sum() + _TINY).sqrt()
+    return total
 
 
 def network(architecture: Architecture) -> S0Cnn | CompactCnn | MobileCnn:

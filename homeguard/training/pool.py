@@ -24,6 +24,7 @@ from homeguard.labels import Category
 from homeguard.mel import FRAMES_PER_SECOND, N_MELS, SAMPLE_RATE, Float32, log_mel
 from homeguard.training.augment import Augmenter, AugmentOptions, pad
 from homeguard.training.corpus import AudioCache, Clip, summary
+from homeguard.training.selection import SelectionOptions, select_corpus
 from homeguard.training.sounds import RECIPES, babble
 from homeguard.training.teacher import EMBEDDING_SIZE, FRAME_SAMPLES, Yamnet
 
@@ -46,6 +47,7 @@ class PoolOptions:
     machine_voice: float = 0.15  # share of indoor windows and backgrounds: synthesised speech
     babble: float = 0.06  # share of backgrounds: several voices at once
     quiet: float = 0.2  # share of events without a background
+    selection: SelectionOptions | None = None  # drop what is foreign in recordings (GDS)
     augment: AugmentOptions = field(
         default_factory=lambda: AugmentOptions(clean=0.2, background=1.0, snr_db=(-5.0, 20.0))
     )
@@ -93,7 +95,9 @@ class Drawer:
         machine_voices: Sequence[Float32] = (),
     ) -> None:
         self._options = options
-        self._audio = audio
+        self._audio = (
+            select_corpus(clips, audio, options.selection)[0] if options.selection else audio
+        )
         self._machine = machine_voices
         self._speech = [clip for clip in clips if clip.is_speech]
         by_group: dict[Category, dict[str, list[Clip]]] = defaultdict(lambda: defaultdict(list))

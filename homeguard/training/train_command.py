@@ -57,11 +57,18 @@ def cnn(
     ] = Network.MOBILE,
     windows: Annotated[int, typer.Option(help="Windows in the pool.")] = 30_000,
     epochs: int = 5,
+    corregularization: Annotated[
+        float, typer.Option(help="Weight of the term that pushes filters apart.")
+    ] = 0.0,
+    select: Annotated[
+        bool, typer.Option("--select", help="Drop what is foreign in recordings (GDS).")
+    ] = False,
     seed: Seed = 1,
 ) -> None:
     """Train the CNN, export it to ONNX and calibrate it on val."""
     from homeguard.training.cnn import CnnOptions, train_cnn
     from homeguard.training.pool import PoolOptions
+    from homeguard.training.selection import SelectionOptions
     from homeguard.training.sound_models import CnnModel
 
     result = train_cnn(
@@ -74,9 +81,14 @@ def cnn(
             architecture=architecture.value,
             licences=_licences(free=free),
             epochs=epochs,
+            corregularization=corregularization,
             seed=seed,
             pool=PoolOptions(
-                windows=windows, seed=seed, emergency_share=0.38, synthetic_normal=0.2
+                windows=windows,
+                seed=seed,
+                emergency_share=0.38,
+                synthetic_normal=0.2,
+                selection=SelectionOptions() if select else None,
             ),
         )
     )
@@ -95,7 +107,9 @@ def joint(
     ] = "small-192",
     free: Free = False,
     freeze_encoder: Annotated[bool, typer.Option(help="Fit decoder and head only.")] = False,
-    label_share: Annotated[float, typer.Option(help="Of the loss; the text has the rest.")] = 0.3,
+    label_share: Annotated[
+        float | None, typer.Option(help="Of the loss; the text has the rest.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Otherwise as the recipe of BASE says.")] = None,
     short_steps: Annotated[
         int | None, typer.Option(help="Of them on short speech alone, first.")
@@ -113,6 +127,7 @@ def joint(
 
     mixture = MixtureOptions(cache_dir=cache, manifest=data, licences=_licences(free=free))
     asked: dict[str, Any] = {
+        "label_share": label_share,
         "steps": steps,
         "short_steps": short_steps,
         "batch_size": batch_size,
@@ -120,7 +135,6 @@ def joint(
     }
     options = replace(
         recipe(base, mixture, out),
-        label_share=label_share,
         freeze_encoder=freeze_encoder,
         precision=precision,
         devices=devices,
@@ -130,6 +144,39 @@ def joint(
     )
     checkpoint = train(options)
     Console().print(f"trained: {checkpoint}")
+
+
+@app.command()
+def ratios(
+    data: Data,
+    out: Out,
+    *,
+    cache: Cache = CACHE,
+    base: Annotated[
+        str, typer.Option(help="small-192, or the folder of a published Whisper.")
+    ] = "small-192",
+    start: Annotated[
+        Path | None,
+        typer.Option(help="A checkpoint of `train joint` that every ratio goes on from."),
+    ] = None,
+    more_steps: Annotated[int, typer.Option(help="Trained for each ratio.")] = 150,
+    share: Annotated[
+        list[float] | None, typer.Option(help="Of the label loss; give it several times.")
+    ] = None,
+    seed: Seed = 1,
+) -> None:
+    """Try ratios of text loss and label loss: accuracy and CER of each, and their plot."""
+    from homeguard.training.joint import recipe, steps_done
+    from homeguard.training.mixture import MixtureOptions
+    from homeguard.training.ratios import RatioOptions, sweep
+
+    mixture = MixtureOptions(cache_dir=cache, manifest=data)
+    steps = more_steps + (steps_done(start) if start else 0)
+    chosen = replace(
+        recipe(base, mixture, out), steps=steps, short_steps=0, kept_checkpoints=1, seed=seed
+    )
+    options = RatioOptions(chosen, start=start)
+    Console().print(sweep(replace(options, shares=tuple(share)) if share else options))
 
 
 @app.command()

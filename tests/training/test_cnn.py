@@ -90,3 +90,14 @@ def test_a_small_run_trains_exports_and_writes_what_it_did(
     assert written.options["seed"] == options.seed
     assert written.data["by_split"]["train"] == {"fire": 6, "indoor": 6}
     assert len(written.history) == 1
+
+
+def test_filters_alike_cost_and_orthogonal_ones_do_not() -> None:
+    layer = torch.nn.Conv2d(1, 2, 3, bias=False)
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.weight[0, 0, 0, 0] = layer.weight[1, 0, 2, 2] = 2.0
+    assert float(networks.filter_likeness(layer).detach()) < 1e-5
+    with torch.no_grad():
+        layer.weight[1] = layer.weight[0]
+    assert float(networks.filter_likeness(layer).detach()) == pytest.approx(4.0)
