@@ -223,7 +223,7 @@ def _scene_blocks(scenes: Mapping[str, Any], folder: Path) -> Iterator[Block]:
 
 
 def _scene_figures(found: Mapping[str, Any]) -> Table:
-    latency, psds = found["latency"], found["psds"]
+    latency = found["latency"]
     quiet, between = found["false_alarms"], found["false_alarms_between_events"]
     rows = [
         ("latency p50 / p95", f"{_number(latency['p50_s'])} / {_number(latency['p95_s'])} s"),
@@ -233,7 +233,6 @@ def _scene_figures(found: Mapping[str, Any]) -> Table:
         ("the same per 24 h", _bounds(quiet, "per_day")),
         ("of these by a distress phrase", str(found["false_calls"])),
         (f"false alarms between events, {between['hours']:.1f} h", str(between["count"])),
-        ("PSDS (one class)", _number(psds["value"]) if psds else "not measured"),
     ]
     return Table(("figure", "value"), tuple(rows))
 

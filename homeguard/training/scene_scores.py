@@ -7,15 +7,10 @@ interval (Garwood 1936) for counts. Nothing is extrapolated: hours are hours tha
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import math
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
-from itertools import pairwise
 
 import numpy as np
 
@@ -26,8 +21,6 @@ from homeguard.training.scenes import Event
 COLLAR_S = 10.0
 _Z = 1.959964
 _DAY_H = 24.0
-_PSDS_PANDAS = 2  # major version
-_PSDS_THRESHOLDS = tuple(float(at) for at in np.linspace(0.02, 0.98, 25))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +67,6 @@ class Alarm:
 
 
 @dataclass(frozen=True, slots=True)
-class Psds:
-    """Polyphonic sound detection score (Bilen et al., ICASSP 2020), one class: emergency."""
-
-    value: float
-    dtc: float
-    gtc: float
-    max_false_alarms_per_hour: float
-
-
-@dataclass(frozen=True, slots=True)
 class SceneScores:
     """All figures of a run; `recall` is by origin and SNR ("recorded 10 dB")."""
 
@@ -99,7 +82,6 @@ class SceneScores:
     false_calls: int  # of these, by a distress phrase
     false_alarms_between_events: Rate
     alarms: tuple[Alarm, ...]
-    psds: Psds | None
     heard_h: float
     audio_seconds_per_second: float  # of wall time
     audio_seconds_per_cpu_second: float
@@ -140,7 +122,6 @@ def score(scenes: Sequence[HeardScene], detect: Detect = as_heard) -> SceneScore
         false_calls=sum(alarm.reason is Reason.DISTRESS_PHRASE for alarm in quiet),
         false_alarms_between_events=poisson(len(between), _hours(s for s in scenes if s.events)),
         alarms=(*quiet, *between),
-        psds=psds([scene for scene in scenes if scene.events]),
         heard_h=heard_s / 3600.0,
         audio_seconds_per_second=heard_s / max(wall_s, 1e-9),
         audio_seconds_per_cpu_second=heard_s / max(cpu_s, 1e-9),
@@ -183,76 +164,6 @@ def poisson(count: int, hours: float) -> Rate:
     low = float(chi2.ppf(0.025, 2 * count)) / 2 if count else 0.0
     high = float(chi2.ppf(0.975, 2 * (count + 1))) / 2
     return Rate(count, hours, count / days, low / days, high / days)
-
-
-def psds(
-    scenes: Sequence[HeardScene], tolerance: float = 0.1, max_false_alarms_per_hour: float = 100.0
-) -> Psds | None:
-    """PSDS of the windows' emergency probability by psds_eval; None where that cannot be used.
-
-    One class, so no cross-triggers. A window speaks for its middle hop; `tolerance` is both the
-    detection and the ground truth criterion, as in DCASE's scenario 2.
-    """
-    if not _has_psds() or not any(s.events for s in scenes):
-        return None
-    with warnings.catch_warnings():
-        # The library's last release is older than what pandas deprecates.
-        warnings.simplefilter("ignore")
-        try:
-            value = _psds_value(scenes, tolerance, max_false_alarms_per_hour)
-        except TypeError:
-            # psds_eval 0.5.3 fails so with numpy 2.4: arrays of one element are no scalars there.
-            return None
-    return Psds(value, tolerance, tolerance, max_false_alarms_per_hour)
-
-
-def _has_psds() -> bool:
-    """Whether psds_eval is here, and a pandas that its last release (0.5.3) works with."""
-    if any(importlib.util.find_spec(name) is None for name in ("psds_eval", "pandas")):
-        return False
-    return int(metadata.version("pandas").split(".")[0]) <= _PSDS_PANDAS
-
-
-def _psds_value(
-    scenes: Sequence[HeardScene], tolerance: float, max_false_alarms_per_hour: float
-) -> float:
-    # Not in the lab's requirements, and without types.
-    pd, library = importlib.import_module("pandas"), importlib.import_module("psds_eval")
-    columns = ["filename", "onset", "offset", "event_label"]
-    truth = [(s.name, e.span.start_s, e.span.end_s, "emergency") for s in scenes for e in s.events]
-    lengths = [(s.name, s.duration_s) for s in scenes]
-    judge = library.PSDSEval(
-        dtc_threshold=tolerance,
-        gtc_threshold=tolerance,
-        cttc_threshold=0.3,
-        ground_truth=pd.DataFrame(truth, columns=columns),
-        metadata=pd.DataFrame(lengths, columns=["filename", "duration"]),
-    )
-    # The library warns of an operating point that it was given before.
-    points = {
-        tuple((s.name, *stretch, "emergency") for s in scenes for stretch in _stretches(s, at))
-        for at in _PSDS_THRESHOLDS
-    }
-    for told in sorted(points, key=len):
-        judge.add_operating_point(pd.DataFrame(list(told), columns=columns))
-    return float(judge.psds(max_efpr=max_false_alarms_per_hour).value)
-
-
-def _stretches(scene: HeardScene, threshold: float) -> list[tuple[float, float]]:
-    """Where the probability reaches a threshold, joined, one hop around each window's middle."""
-    starts_s = [decision.start_s for decision in scene.decisions]
-    hop_s = min((later - start for start, later in pairwise(starts_s)), default=1.0)
-    joined: list[tuple[float, float]] = []
-    for decision in scene.decisions:
-        if (decision.probability or 0.0) < threshold:
-            continue
-        middle_s = (decision.start_s + decision.end_s) / 2
-        start_s, end_s = middle_s - hop_s / 2, middle_s + hop_s / 2
-        if joined and start_s <= joined[-1][1] + 1e-6:
-            joined[-1] = (joined[-1][0], end_s)
-        else:
-            joined.append((start_s, end_s))
-    return joined
 
 
 def _covers(event: Event, detection: Detection) -> bool:

@@ -30,7 +30,7 @@ from homeguard.training.scene_hearing import (
     offline,
     save,
 )
-from homeguard.training.scene_scores import match, poisson, psds, score, wilson
+from homeguard.training.scene_scores import match, poisson, score, wilson
 from homeguard.training.scene_sweep import Setting, grid, replay, sweep
 from homeguard.training.scenes import Event, Placement, Scene
 from homeguard.voting.features import Extractor
@@ -133,14 +133,6 @@ def test_a_sweep_ranks_settings_by_false_alarms_then_recall() -> None:
     assert best.false_alarms.count == 0
     assert best.recall["5"].found == 1
     assert ranked[-1].false_alarms.count == 1
-
-
-def test_psds_of_a_perfect_detector_is_one() -> None:
-    decisions = tuple(judged(k, 1.0 if 50 <= k <= 54 else 0.0) for k in range(100))
-    found = psds([heard((event(52.0, 57.0),), decisions=decisions)])
-    if found is None:
-        pytest.skip("needs psds-eval with a numpy and a pandas that it works with")
-    assert found.value == pytest.approx(1.0)
 
 
 def beeping(features: Features) -> float:
