@@ -57,6 +57,7 @@ class FakeListener:
         self._since_s: float | None = None
         self.audible = True
         self.muted = False
+        self.repeated = 0
 
     def ail(self, *, ails: bool = True) -> None:
         self._since_s = self._clock.since_boot() if ails else None
@@ -66,8 +67,9 @@ class FakeListener:
             return ()
         return (Symptom(FaultCause.OFFLINE, "den", self._since_s, "unplugged"),)
 
-    def report(self, _link: object, *, voters_down: bool, muted: bool) -> None:
+    def report(self, _link: object, *, voters_down: bool, muted: bool, again: bool) -> None:
         del voters_down
+        self.repeated += again
         self.muted = muted
 
 
