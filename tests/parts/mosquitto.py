@@ -19,16 +19,25 @@ from paho.mqtt.enums import CallbackAPIVersion
 NODE_USER, NODE_PASSWORD = "homeguard", "node-secret"
 READER_USER, READER_PASSWORD = "caregiver", "reader-secret"
 MUTED_USER, MUTED_PASSWORD = "muted", "muted-secret"
+HOME_ASSISTANT_USER, HOME_ASSISTANT_PASSWORD = "homeassistant", "ha-secret"
 
 _ACL = f"""\
 user {NODE_USER}
 topic readwrite homeguard/#
-topic readwrite homeassistant/#
+topic read homeassistant/status
+topic readwrite homeassistant/device/#
 
 user {READER_USER}
 topic read homeguard/#
 topic write homeguard/+/ack/set
 topic write homeguard/+/test/set
+
+user {HOME_ASSISTANT_USER}
+topic read homeguard/#
+topic write homeguard/+/ack/set
+topic write homeguard/+/mute/set
+topic write homeguard/+/test/set
+topic readwrite homeassistant/#
 
 user {MUTED_USER}
 topic readwrite homeguard/+/status
@@ -86,6 +95,7 @@ class Mosquitto:
             (NODE_USER, NODE_PASSWORD),
             (READER_USER, READER_PASSWORD),
             (MUTED_USER, MUTED_PASSWORD),
+            (HOME_ASSISTANT_USER, HOME_ASSISTANT_PASSWORD),
         ):
             subprocess.run(
                 [tool, "-b", *([flag] if flag else []), passwords, user, password], check=True
