@@ -7,10 +7,12 @@ they do in docs/decisions/0011-home-assistant.md.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from homeguard import __version__
 from homeguard.alerting.mute import LONGEST_S
+from homeguard.alerting.picture import MEDIA_TYPE
 from homeguard.config import Config, RoomConfig
 from homeguard.labels import EMERGENCIES
 
@@ -77,13 +79,25 @@ class _Home:
         self._alive = {"topic": f"{self._base}/status"}
 
     def node(self) -> Payload:
-        base, alive = self._base, {"availability": [self._alive]}
-        minutes = round(LONGEST_S)
         place = self._config.home.name or self._node
         device = {"identifiers": [self._id()], "name": f"HomeGuard {place}", "model": "HomeGuard"}
-        components = {
-            # Neither of these goes away with the node: one says that it is gone, the other is
-            # what somebody who is called reaches for.
+        return self._payload(device, {**self._always(), **self._while_alive()})
+
+    def room(self, room: RoomConfig) -> Payload:
+        label, base = room.label or room.name, f"{self._base}/{room.name}"
+        device = {
+            "identifiers": [self._id(room.name)],
+            "name": label,
+            "model": "HomeGuard 방" if self._korean else "HomeGuard room",
+            "suggested_area": label,
+            "via_device": self._id(),
+        }
+        return self._payload(device, {**self._now(base), **self._last(base)}, room.name)
+
+    def _always(self) -> dict[str, Payload]:
+        """These never go away: one says that the node is gone, one is for who is called."""
+        base = self._base
+        return {
             "connection": {
                 "platform": "binary_sensor",
                 "device_class": "connectivity",
@@ -96,13 +110,26 @@ class _Home:
                 "platform": "button",
                 "icon": "mdi:check-bold",
                 "command_topic": f"{base}/ack/set",
-                "payload_press": f'{{"by": "{_BY}"}}',
+                "payload_press": json.dumps({"by": _BY}),
             },
+            "last_test": {
+                "platform": "sensor",
+                "device_class": "timestamp",
+                "entity_category": "diagnostic",
+                "state_topic": f"{base}/test/state",
+                "value_template": "{{ (value_json | default({})).passed_at | default(none) }}",
+            },
+        }
+
+    def _while_alive(self) -> dict[str, Payload]:
+        """Commands that only a living node can follow."""
+        base, alive = self._base, {"availability": [self._alive]}
+        return {
             "mute": {
                 "platform": "switch",
                 "icon": "mdi:bell-sleep",
                 "command_topic": f"{base}/mute/set",
-                "payload_on": f'{{"seconds": {minutes}, "by": "{_BY}"}}',
+                "payload_on": json.dumps({"seconds": round(LONGEST_S), "by": _BY}),
                 "payload_off": "OFF",
                 "state_topic": f"{base}/mute/state",
                 "value_template": "{{ value_json.state | default('') }}",
@@ -116,32 +143,15 @@ class _Home:
                 "command_topic": f"{base}/test/set",
                 **alive,
             },
-            "last_test": {
-                "platform": "sensor",
-                "device_class": "timestamp",
-                "entity_category": "diagnostic",
-                "state_topic": f"{base}/test/state",
-                "value_template": "{{ value_json.passed_at | default(None) }}",
-            },
         }
-        return self._payload(device, components)
 
-    def room(self, room: RoomConfig) -> Payload:
-        base = f"{self._base}/{room.name}"
+    def _now(self, base: str) -> dict[str, Payload]:
+        """What a room is now. Only its emergency goes away with its microphone."""
         heard = {
             "topic": f"{base}/status/audio",
-            "value_template": ("{{ 'online' if value in ['online', 'muted'] else 'offline' }}"),
+            "value_template": "{{ 'online' if value in ['online', 'muted'] else 'offline' }}",
         }
-        label = room.label or room.name
-        device = {
-            "identifiers": [self._id(room.name)],
-            "name": label,
-            "model": "HomeGuard 방" if self._korean else "HomeGuard room",
-            "suggested_area": label,
-            "via_device": self._id(),
-        }
-        emergencies = [category.name_in(self._config.home.language) for category in EMERGENCIES]
-        components = {
+        return {
             "emergency": {
                 "platform": "binary_sensor",
                 "device_class": "safety",
@@ -158,7 +168,25 @@ class _Home:
                 "expire_after": EXPIRES_S,
                 "availability": [self._alive],
             },
-            # What happened stays true while the node is away.
+            "level": {
+                "platform": "sensor",
+                "icon": "mdi:waveform",
+                "entity_category": "diagnostic",
+                "state_class": "measurement",
+                "unit_of_measurement": "dBFS",
+                "suggested_display_precision": 0,
+                "state_topic": f"{base}/level",
+                # Whole decibels: a quiet room then writes little history.
+                "value_template": "{{ value_json.dbfs | round(0, default=none) }}",
+                "qos": 0,
+                "availability": [self._alive],
+            },
+        }
+
+    def _last(self, base: str) -> dict[str, Payload]:
+        """What happened last in a room: it stays true while the node is away."""
+        language, clips = self._config.home.language, self._config.clips
+        parts = {
             "event": {
                 "platform": "event",
                 "icon": "mdi:alarm-light",
@@ -168,32 +196,20 @@ class _Home:
             "category": {
                 "platform": "sensor",
                 "device_class": "enum",
-                "options": emergencies,
+                "options": [category.name_in(language) for category in EMERGENCIES],
                 "state_topic": f"{base}/last_event",
                 "value_template": "{{ value_json.category_name }}",
                 "json_attributes_topic": f"{base}/last_event",
             },
-            "level": {
-                "platform": "sensor",
-                "icon": "mdi:waveform",
-                "entity_category": "diagnostic",
-                "state_class": "measurement",
-                "unit_of_measurement": "dBFS",
-                "state_topic": f"{base}/level",
-                # Whole decibels: a quiet room then writes little history.
-                "value_template": "{{ value_json.dbfs | round(0, default=none) }}",
-                "suggested_display_precision": 0,
-                "qos": 0,
-                "availability": [self._alive],
-            },
-        }
-        if self._config.clips.enabled and self._config.clips.picture == "mqtt":
-            components["picture"] = {
+            "picture": {
                 "platform": "image",
                 "image_topic": f"{base}/image",
-                "content_type": "image/png",
-            }
-        return self._payload(device, components, room.name)
+                "content_type": MEDIA_TYPE,
+            },
+        }
+        if not clips.enabled or clips.picture != "mqtt":
+            del parts["picture"]
+        return parts
 
     def _payload(
         self, device: Payload, components: dict[str, Payload], room: str | None = None

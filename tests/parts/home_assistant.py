@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = "HOMEGUARD_HOME_ASSISTANT"  # a folder with Home Assistant's environment
 STARTS_WITHIN_S = 90.0
 
-_INTEGRATIONS = ("api", "auth", "config", "frontend", "onboarding", "websocket_api")
+_INTEGRATIONS = ("api", "auth", "config", "frontend", "notify", "onboarding", "websocket_api")
 
 
 @dataclass(slots=True)
@@ -42,8 +42,8 @@ class HomeAssistant:
     _token: str = ""
     _process: subprocess.Popen[bytes] | None = None
 
-    def configure(self, automations: list[dict[str, Any]], blueprint: Path) -> None:
-        """Write its configuration: the broker, one blueprint, automations made of it."""
+    def configure(self, blueprint: Path, automations: list[dict[str, Any]]) -> None:
+        """Write its configuration: the broker, one blueprint, and automations."""
         shelf = self.directory / "blueprints" / "automation" / "homeguard"
         shelf.mkdir(parents=True)
         shutil.copy(blueprint, shelf)
@@ -56,7 +56,7 @@ class HomeAssistant:
         (self.directory / "configuration.yaml").write_text(
             yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8"
         )
-        entry = {
+        entry: dict[str, object] = {
             "created_at": "2026-01-01T00:00:00+00:00",
             "modified_at": "2026-01-01T00:00:00+00:00",
             "data": {

@@ -31,6 +31,7 @@ user {READER_USER}
 topic read homeguard/#
 topic write homeguard/+/ack/set
 topic write homeguard/+/test/set
+topic read homeassistant/#
 
 user {HOME_ASSISTANT_USER}
 topic read homeguard/#
@@ -167,12 +168,17 @@ class Received:
 class Subscriber:
     """An independent MQTT 5 client that keeps what it gets."""
 
-    def __init__(self, broker: Mosquitto, topic: str = "homeguard/#") -> None:
+    def __init__(
+        self,
+        broker: Mosquitto,
+        topic: str = "homeguard/#",
+        user: tuple[str, str] = (READER_USER, READER_PASSWORD),
+    ) -> None:
         self.messages: list[Received] = []
         self._topic = topic
         self._ready = threading.Event()
         self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-        self._client.username_pw_set(READER_USER, READER_PASSWORD)
+        self._client.username_pw_set(*user)
         self._client.on_connect = self._subscribe
         self._client.on_subscribe = lambda *_: self._ready.set()
         self._client.on_message = self._keep
