@@ -292,7 +292,8 @@ def test_what_changed_while_home_assistant_was_down_is_put_right_when_it_is_back
         link._client.publish(node, b"", qos=1, retain=True).wait_for_publish(5)
         home.start()
         assert home.becomes(CONNECTION, "on"), home.log
-        assert wait_until(lambda: home.entities("_attic_") | {picture} & home.entities() == set())
+        assert wait_until(lambda: not home.entities("_attic_"))
+        assert wait_until(lambda: picture not in home.entities())
         link.problem("den", on=False)
         assert home.becomes(PROBLEM, "off")
     assert complaints(home) == []

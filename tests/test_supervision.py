@@ -197,6 +197,7 @@ def test_a_heartbeat_every_minute_says_who_is_heard(scene: Scene) -> None:
     assert [beat["decision_age_s"] for beat in beats] == [None, 60.0, 120.0]
     assert beats[0]["rooms"] == ["den"]
     assert beats[1]["at"] > START.isoformat()
+    assert scene.listener.repeated == 3  # or what expires in Home Assistant would
 
 
 def test_the_end_of_a_mute_is_published_and_what_still_runs_told(scene: Scene) -> None:

@@ -1,7 +1,7 @@
 """What Home Assistant is told of us: a device for the node and one for each room, as JSON objects.
 
 Pure: settings in, payloads out. The fields are those of Home Assistant's MQTT device discovery
-(2024.12 and newer); what they mean to whom is in docs/home-assistant.md, why the topics look as
+(2024.11 and newer); what they mean to whom is in docs/home-assistant.md, why the topics look as
 they do in docs/decisions/0011-home-assistant.md.
 """
 
@@ -186,7 +186,7 @@ class _Home:
     def _last(self, base: str) -> dict[str, Payload]:
         """What happened last in a room: it stays true while the node is away."""
         language, clips = self._config.home.language, self._config.clips
-        parts = {
+        parts: dict[str, Payload] = {
             "event": {
                 "platform": "event",
                 "icon": "mdi:alarm-light",

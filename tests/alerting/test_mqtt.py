@@ -171,6 +171,35 @@ def test_an_incident_that_moves_to_another_room_takes_its_state_along(
     assert told(subscriber, "homeguard/home/kitchen/emergency", "OFF", "ON")
 
 
+def test_who_sees_an_emergency_go_on_knows_already_of_what_kind(
+    broker: Mosquitto, subscriber: Subscriber, link: MqttLink
+) -> None:
+    channel, incident = a_channel(link, broker), an_incident()
+    channel.send(new(incident), None)
+    channel.send(update(incident, category=Category.HELP_REQUEST), None)
+    channel.send(update(incident, room="kitchen"), None)
+    assert wait_until(lambda: len(subscriber.on(EVENTS)) == 3)
+    told = [
+        (m.topic.removeprefix("homeguard/home/"), json.loads(m.payload)["event_type"])
+        if m.topic.endswith("last_event")
+        else (m.topic.removeprefix("homeguard/home/"), m.text)
+        for m in subscriber.messages
+        if m.topic.endswith(("last_event", "emergency"))
+    ]
+    assert told[2:] == [
+        ("living-room/last_event", "fire"),
+        ("living-room/emergency", "ON"),
+        ("living-room/last_event", "help_request"),
+        ("living-room/emergency", "ON"),
+        ("kitchen/last_event", "fire"),
+        ("kitchen/emergency", "ON"),
+        ("living-room/emergency", "OFF"),
+    ]
+    with closing(Subscriber(broker, "homeguard/home/+/last_event")) as late:
+        assert wait_until(lambda: len(late.messages) == 2)
+        assert all(m.retain and m.expiry_s is not None for m in late.messages)
+
+
 def test_a_test_alert_switches_nothing_on(
     broker: Mosquitto, subscriber: Subscriber, link: MqttLink
 ) -> None:
