@@ -108,7 +108,8 @@ class Listener:
         if link is None:
             return
         if state is AudioState.STARTING:
-            if self._told is None:  # what the broker retains from before would be believed
+            # What the broker retains from before would be believed. A recording is never away.
+            if self._told is None and self._room.file is None:
                 self._told = ("offline", False)
                 link.audio(self.name, "offline")
             return

@@ -30,7 +30,7 @@ from tests.parts.mosquitto import (
 from tests.parts.pulse import MICROPHONE, VirtualMicrophone
 from tests.test_daemon import running, smoke_alarm, stop
 
-pytestmark = [pytest.mark.broker, pytest.mark.home_assistant, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.broker, pytest.mark.home_assistant, pytest.mark.timeout(1200)]
 
 BLUEPRINT = ROOT / "deploy" / "home-assistant" / "homeguard-alert.yaml"
 EMERGENCY = "binary_sensor.homeguard_home_den_emergency"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from homeguard.alerting.mqtt_link import Message, MqttLink
@@ -51,6 +53,12 @@ def test_a_room_that_is_not_heard_yet_is_offline_whatever_the_broker_kept(
     listener.heard(a_chunk())
     listener.report(link, voters_down=False)
     assert link.new() == [("status/audio", "online"), ("problem", "OFF")]
+
+
+def test_a_recording_that_has_not_begun_says_nothing(link: FakeLink) -> None:
+    room = RoomConfig(name="den", file=Path("night.wav"))
+    Listener(room, Inbox(4), HealthConfig()).report(link, voters_down=False)
+    assert link.new() == []
 
 
 def test_a_room_that_is_lost_has_a_problem_and_no_level(listener: Listener, link: FakeLink) -> None:

@@ -26,7 +26,7 @@ from tests.parts.mosquitto import (
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = "HOMEGUARD_HOME_ASSISTANT"  # a folder with Home Assistant's environment
-STARTS_WITHIN_S = 90.0
+STARTS_WITHIN_S = 300.0  # on a busy machine
 
 _INTEGRATIONS = ("api", "auth", "config", "frontend", "notify", "onboarding", "websocket_api")
 
@@ -101,7 +101,7 @@ class HomeAssistant:
         assert wait_until(self._answers, STARTS_WITHIN_S), self.log
         if not self._token:
             self._onboard()
-        running = wait_until(lambda: self._get("/api/config")["state"] == "RUNNING", 30)
+        running = wait_until(lambda: self._get("/api/config")["state"] == "RUNNING", 120)
         assert running, self.log
 
     def stop(self) -> None:
@@ -140,7 +140,7 @@ class HomeAssistant:
         """Ids of all entities that hold `part`."""
         return {s["entity_id"] for s in self._get("/api/states") if part in s["entity_id"]}
 
-    def becomes(self, entity: str, state: str | None, timeout_s: float = 30.0) -> bool:
+    def becomes(self, entity: str, state: str | None, timeout_s: float = 60.0) -> bool:
         """Wait until an entity has that state."""
         return wait_until(lambda: self.state(entity) == state, timeout_s)
 
