@@ -241,6 +241,13 @@ class AlertsConfig(Section):
     keep_days: float = Field(90.0, ge=1.0, description="incidents and their words, then deleted")
 
 
+class DiscoveryConfig(Section):
+    """How Home Assistant finds us."""
+
+    enabled: bool = True
+    prefix: Slug = Field("homeassistant", description="as in Home Assistant's MQTT settings")
+
+
 class MqttConfig(Section):
     """The broker."""
 
@@ -254,6 +261,7 @@ class MqttConfig(Section):
     keepalive_s: int = Field(30, ge=5, le=3600)
     tls: bool = False
     ca_file: Path | None = None
+    discovery: DiscoveryConfig = DiscoveryConfig()
 
 
 class SmsConfig(Section):

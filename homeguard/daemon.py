@@ -19,7 +19,8 @@ from pathlib import Path
 
 from homeguard.alerting.channels import make_channels, make_link, make_links, make_sms
 from homeguard.alerting.clip import ClipWriter
-from homeguard.alerting.commands import Commands
+from homeguard.alerting.commands import Commands, listen
+from homeguard.alerting.discovery import Discovery
 from homeguard.alerting.dispatch import Dispatcher
 from homeguard.alerting.escalation import Planner
 from homeguard.alerting.incident import IncidentTracker
@@ -261,9 +262,11 @@ class Daemon:
 
     def _start_link(self, link: MqttLink, stack: ExitStack) -> None:
         room = self._config.rooms[0].name
-        link.on_command = Commands(
-            link, self._outbox, self._dispatcher, room, self._now, self._mute
+        listen(
+            link,
+            Commands(link, self._outbox, self._dispatcher, room, self._now, self._mute),
         )
+        Discovery(self._config, link)
         link.on_up = lambda: self._dispatcher.hurry("mqtt")
         link.start()
         stack.callback(link.stop)

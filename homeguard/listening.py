@@ -95,17 +95,32 @@ class Listener:
             self._dropped = dropped
         return self._health.symptoms(time.monotonic())
 
-    def report(self, link: MqttLink | None, *, voters_down: bool, muted: bool = False) -> None:
-        """Tell MQTT how well the room is heard; its state only when it changes."""
+    def report(
+        self,
+        link: MqttLink | None,
+        *,
+        voters_down: bool,
+        muted: bool = False,
+        again: bool = False,
+    ) -> None:
+        """Tell MQTT how well the room is heard; its state when it changes, or `again`."""
         state = self._health.state(time.monotonic())
-        if link is None or state is AudioState.STARTING:
+        if link is None:
+            return
+        if state is AudioState.STARTING:
+            # What the broker retains from before would be believed. A recording is never away.
+            if self._told is None and self._room.file is None:
+                self._told = ("offline", False)
+                link.audio(self.name, "offline")
             return
         if state is AudioState.ONLINE:
             link.level(self.name, self._health.level_dbfs)
         problem = voters_down or state is not AudioState.ONLINE or bool(self.symptoms())
         audio: Published = "muted" if muted and state is AudioState.ONLINE else _PUBLISHED[state]
-        if (audio, problem) != self._told:
+        if (audio, problem) != self._told or again:
             self._told = (audio, problem)
+            if state is not AudioState.ONLINE:
+                link.level(self.name, None)
             link.audio(self.name, audio)
             link.problem(self.name, on=problem)
 

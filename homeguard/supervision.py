@@ -96,9 +96,10 @@ class Supervisor:
         for alert in self._watch.update([*rooms, *voters, *self._troubles], now_s, self._now()):
             self._log(alert)
             self._refused.append(alert)
+        beats = now_s >= self._heartbeat_s
         for listener in listeners:
             down = missing or bool(voters)
-            listener.report(self._link, voters_down=down, muted=self._mute.on)
+            listener.report(self._link, voters_down=down, muted=self._mute.on, again=beats)
         try:
             self._tell()
             if now_s >= self._unanswered_s:
@@ -115,7 +116,7 @@ class Supervisor:
             self._failing = True
         else:
             self._failing = False
-        if now_s >= self._heartbeat_s:
+        if beats:
             self._heartbeat_s = now_s + HEARTBEAT_S
             self._beat([listener.name for listener in listeners if listener.audible], now_s)
 

@@ -57,6 +57,7 @@ class FakeListener:
         self._since_s: float | None = None
         self.audible = True
         self.muted = False
+        self.repeated = 0
 
     def ail(self, *, ails: bool = True) -> None:
         self._since_s = self._clock.since_boot() if ails else None
@@ -66,8 +67,9 @@ class FakeListener:
             return ()
         return (Symptom(FaultCause.OFFLINE, "den", self._since_s, "unplugged"),)
 
-    def report(self, _link: object, *, voters_down: bool, muted: bool) -> None:
+    def report(self, _link: object, *, voters_down: bool, muted: bool, again: bool) -> None:
         del voters_down
+        self.repeated += again
         self.muted = muted
 
 
@@ -195,6 +197,7 @@ def test_a_heartbeat_every_minute_says_who_is_heard(scene: Scene) -> None:
     assert [beat["decision_age_s"] for beat in beats] == [None, 60.0, 120.0]
     assert beats[0]["rooms"] == ["den"]
     assert beats[1]["at"] > START.isoformat()
+    assert scene.listener.repeated == 3  # or what expires in Home Assistant would
 
 
 def test_the_end_of_a_mute_is_published_and_what_still_runs_told(scene: Scene) -> None:

@@ -7,22 +7,35 @@ import logging
 import sqlite3
 import uuid
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from homeguard.alerting.dispatch import Dispatcher
-from homeguard.alerting.mqtt_link import Command, MqttLink
+from homeguard.alerting.mqtt_link import MqttLink, Received
 from homeguard.alerting.mute import Mute, parse_mute
 from homeguard.alerting.outbox import Clock, Outbox
 from homeguard.domain import Alert, Change, HomeGuardError, Incident, IncidentState, Reason
 from homeguard.labels import Category
 
+_NAMES = ("ack", "mute", "test")
+_MAX_BYTES = 1024
 _PRESSED = frozenset({"", "PRESS", "ON", "all"})  # what buttons send: no incident in particular
 
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What came in on <node>/<name>/set: JSON {"id", "by"}, or the bare text as `value`."""
+
+    name: str
+    value: str
+    incident_id: str | None = None
+    by: str | None = None
+
+
 class Commands:
-    """Takes a link's commands: `link.on_command = Commands(...)`. Called in paho's thread.
+    """Does what commands say: `listen(link, Commands(...))`. Called in paho's thread.
 
     `on_acknowledged` gets the incident as it is afterwards, for whoever keeps it in memory.
     """
@@ -77,12 +90,48 @@ class Commands:
         self._link.answer("mute", self._mute.state)
 
     def _meant(self, command: Command) -> list[str]:
-        """The incident that is named, or all that nobody has taken and that still run."""
+        """The incident that is named, or all that run or may still call people, and nobody took."""
         if command.incident_id is not None:
             return [command.incident_id]
         if command.value not in _PRESSED and not command.value.startswith("{"):
             return [command.value]
-        return [i.id for i in self._outbox.history.running() if i.acknowledged_by is None]
+        now, history = self._now(), self._outbox.history
+        open_ones = [*history.running(), *history.unanswered(now - timedelta(days=1), now)]
+        return list(dict.fromkeys(i.id for i in open_ones if i.acknowledged_by is None))
+
+
+def listen(link: MqttLink, do: Callable[[Command], None]) -> None:
+    """Give `do` each command that comes in, in paho's thread; retained and long ones are not."""
+
+    def take(received: Received) -> None:
+        name = received.topic.removesuffix("/set").rpartition("/")[2]
+        if received.retained:
+            _log.warning("MQTT: a retained %s command is ignored: commands are not retained", name)
+        elif len(received.payload) > _MAX_BYTES:
+            _log.warning("MQTT: a %s command of %d bytes is ignored", name, len(received.payload))
+        else:
+            do(parse_command(name, received.payload))
+
+    for name in _NAMES:
+        link.listen(link.topic(name, "set"), take)
+
+
+def parse_command(name: str, payload: bytes) -> Command:
+    """A command of a payload: JSON {"id", "by"}, or bare text."""
+    text = payload.decode("utf-8", "replace").strip()
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return Command(name, text)
+    if not isinstance(document, dict):
+        return Command(name, text)
+    incident_id, by = document.get("id"), document.get("by")
+    return Command(
+        name,
+        text,
+        incident_id if isinstance(incident_id, str) else None,
+        by if isinstance(by, str) else None,
+    )
 
 
 def drill(room: str, at: datetime) -> Alert:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 
 from homeguard.alerting.mqtt_link import Message, MqttLink
@@ -48,7 +47,7 @@ class MqttChannel:
             return Receipt(DeliveryState.DELIVERED)
         after = alert.after
         key = f"{after.id}/{alert.change}/{after.state}/{after.updated_at.isoformat()}"
-        self._link.deliver(key, [*self._states(alert), *self._event(alert)])
+        self._link.deliver(key, self._messages(alert))
         self._share(after)
         if alert.change is Change.END:
             self._shared.pop(after.id, None)
@@ -71,14 +70,25 @@ class MqttChannel:
         on = set(self._open.values())
         return [self._link.emergency_message(room, on=room in on) for room in sorted(rooms)]
 
-    def _event(self, alert: Alert) -> list[Message]:
+    def _messages(self, alert: Alert) -> list[Message]:
+        """What it was comes before that it is: who sees `emergency` go ON knows of what kind."""
         after, before = alert.after, alert.before
         events = Message(self._link.topic("events"), self._events.event(alert))
-        known = before is not None and before.category is after.category
+        known = before is not None and (before.category, before.room) == (
+            after.category,
+            after.room,
+        )
         if after.state is IncidentState.TEST or alert.change is Change.END or known:
-            return [events]
-        payload = {"event_type": after.category.value, "id": after.id, "late": alert.late}
-        return [Message(self._link.topic(after.room, "event"), json.dumps(payload)), events]
+            return [*self._states(alert), events]
+        signal = self._events.signal(alert)
+        last = Message(
+            self._link.topic(after.room, "last_event"),
+            signal,
+            retain=True,
+            expiry_s=self._events.keep_s,
+        )
+        event = Message(self._link.topic(after.room, "event"), signal)
+        return [last, *self._states(alert), event, events]
 
     def _share(self, incident: Incident) -> None:
         """Publish the recording, once for every version of it; its failure fails no alert."""

@@ -24,10 +24,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 from homeguard.config import MqttConfig
 from homeguard.domain import DeliveryError
 
-COMMANDS = ("ack", "mute", "test")
 _ACKNOWLEDGED_WITHIN_S = 10.0
 _REMEMBERED = 1000  # acknowledgements that nobody has asked for yet
-_MAX_COMMAND_BYTES = 1024
 _PICTURE_OVERHEAD = 1024  # topic and properties, generously
 _LAST_RECONNECT_S = 30
 # MQTT 5, 2.4: trying again cannot help.
@@ -58,20 +56,19 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
-    """What came in on <node>/<name>/set: JSON {"id", "by"}, or the bare text as `value`."""
+class Received:
+    """What came in; `retained` when it is older than our subscription."""
 
-    name: str
-    value: str
-    incident_id: str | None = None
-    by: str | None = None
+    topic: str
+    payload: bytes
+    retained: bool
 
 
 class MqttLink:
     """The connection to the broker: `start` once, `stop` once; for all threads.
 
-    Retained messages are remembered and published again after every reconnect. `on_command` gets
-    commands and `on_up` every (re)connect, both in paho's thread: they must return quickly.
+    Retained messages are remembered and published again after every reconnect. `on_up` is called
+    at every (re)connect, in paho's thread: it must return quickly, as must what `listen` is given.
     """
 
     def __init__(
@@ -84,7 +81,6 @@ class MqttLink:
     ) -> None:
         self._config = config
         self._node = node
-        self.on_command: Callable[[Command], None] = _ignore
         self.on_up: Callable[[], None] = lambda: None
         self.max_packet_bytes: int | None = None  # what the broker says it takes
         self._level_every_s = level_every_s
@@ -98,6 +94,9 @@ class MqttLink:
         self._broken = False
         self._codes: dict[int, ReasonCode] = {}  # by message id, until asked for
         self._waiting: dict[str, list[tuple[int, str]]] = {}  # by key: sent, not acknowledged yet
+        self._states: dict[int, str] = {}  # topics by message id: sent, not acknowledged yet
+        self._refused: set[str] = set()  # state topics that the broker does not let us write
+        self._filters: list[str] = []
         self._retained: dict[str, Message] = {}
         self._client = self._make_client(password)
         for room in rooms:
@@ -112,6 +111,19 @@ class MqttLink:
     def down_since_s(self) -> float | None:
         """Since when, by the monotonic clock, there is no connection; None where there is one."""
         return self._down_s
+
+    def listen(self, topics: str, take: Callable[[Received], None]) -> None:
+        """Subscribe to a topic, or several by a filter; before `start`. `take` must not raise."""
+
+        def taken(_client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
+            received = Received(message.topic, bytes(message.payload), message.retain)
+            try:
+                take(received)
+            except Exception:  # noqa: BLE001 a defect here would end paho's thread
+                _log.exception("MQTT: what came on %s could not be taken", message.topic)
+
+        self._filters.append(topics)
+        self._client.message_callback_add(topics, taken)
 
     def start(self) -> None:
         """Connect in the background, again and again; never waits, never raises for a broker."""
@@ -168,13 +180,17 @@ class MqttLink:
         self.state(message)
         return True
 
-    def level(self, room: str, dbfs: float) -> None:
-        """Tell a room's level, at most once every `level_every_s`; lost while disconnected."""
+    def level(self, room: str, dbfs: float | None) -> None:
+        """Tell a room's level, at most once every `level_every_s`; lost while disconnected.
+
+        None, told at once: it is not known.
+        """
         now = time.monotonic()
-        if now - self._level_at.get(room, float("-inf")) < self._level_every_s:
+        since_s = now - self._level_at.get(room, float("-inf"))
+        if dbfs is not None and since_s < self._level_every_s:
             return
         self._level_at[room] = now
-        payload = json.dumps({"dbfs": round(dbfs, 1)})
+        payload = json.dumps({"dbfs": None if dbfs is None else round(dbfs, 1)})
         self.state(Message(self.topic(room, "level"), payload, qos=0))
 
     def answer(self, command: str, state: str) -> None:
@@ -186,11 +202,14 @@ class MqttLink:
         return Message(self.topic(room, "emergency"), "ON" if on else "OFF", retain=True)
 
     def state(self, message: Message) -> None:
-        """Publish without waiting; a retained one after a reconnect, if there is no broker now."""
+        """Publish without waiting; a retained one after a reconnect, if there is no broker now.
+
+        An empty retained one makes the broker forget its topic. A refusal is logged, once a topic.
+        """
         with self._order:
             self._keep(message)
             if self._connected:
-                self._publish(message)
+                self._publish_state(message)
 
     def deliver(self, key: str, messages: Sequence[Message]) -> None:
         """Publish in order and wait until the broker has acknowledged all with success.
@@ -242,7 +261,6 @@ class MqttLink:
         client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
-        client.on_message = self._on_message
         return client
 
     def _on_connect(
@@ -260,11 +278,12 @@ class MqttLink:
         if self._broken:
             _log.info("MQTT broker %s: connected again", self._config.host)
         self._broken = False
-        client.subscribe([(self.topic(name, "set"), 1) for name in COMMANDS])
+        if self._filters:
+            client.subscribe([(topics, 1) for topics in self._filters])
         with self._order:
             self._publish(Message(self.topic("status"), "online", retain=True))
             for message in self._retained.values():
-                self._publish(message)
+                self._publish_state(message)
             with self._changed:
                 self._connected, self._down_s = True, None
                 self._changed.notify_all()
@@ -301,19 +320,7 @@ class MqttLink:
             while len(self._codes) > _REMEMBERED:
                 del self._codes[next(iter(self._codes))]
             self._changed.notify_all()
-
-    def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
-        name = message.topic.removesuffix("/set").rpartition("/")[2]
-        if message.retain:
-            _log.warning("MQTT: a retained %s command is ignored: commands are not retained", name)
-            return
-        if len(message.payload) > _MAX_COMMAND_BYTES:
-            _log.warning("MQTT: a %s command of %d bytes is ignored", name, len(message.payload))
-            return
-        try:
-            self.on_command(parse_command(name, bytes(message.payload)))
-        except Exception:  # noqa: BLE001 a defect here would end paho's thread
-            _log.exception("MQTT: the %s command failed", name)
+        self._note_refusal(mid)
 
     def _breaks(self, what: str) -> None:
         level = logging.DEBUG if self._broken else logging.WARNING
@@ -321,8 +328,31 @@ class MqttLink:
         self._broken = True
 
     def _keep(self, message: Message) -> None:
-        if message.retain:
+        if message.retain and message.payload:
             self._retained[message.topic] = message
+        elif message.retain:
+            self._retained.pop(message.topic, None)
+
+    def _publish_state(self, message: Message) -> None:
+        mid = self._publish(message)
+        if message.qos:
+            with self._changed:
+                self._states[mid] = message.topic
+            self._note_refusal(mid)  # the answer may have been faster than the line above
+
+    def _note_refusal(self, mid: int) -> None:
+        """Log that the broker refused a state, once both its topic and the answer are known."""
+        with self._changed:
+            topic, code = self._states.get(mid), self._codes.get(mid)
+            if topic is None or code is None:
+                return
+            del self._states[mid], self._codes[mid]
+            known = topic in self._refused
+            if code.value < _FAILURE or known:
+                return
+            self._refused.add(topic)
+        reason = _PERMANENT.get(code.value, f"{code}: {{topic}}").format(topic=topic)
+        _log.warning("MQTT broker: %s", reason)
 
     def _publish(self, message: Message) -> int:
         """Hand one message to paho; gives its message id."""
@@ -351,24 +381,6 @@ class MqttLink:
         return all(mid in self._codes for mid, _ in sent)
 
 
-def parse_command(name: str, payload: bytes) -> Command:
-    """A command of a payload: JSON {"id", "by"}, or bare text."""
-    text = payload.decode("utf-8", "replace").strip()
-    try:
-        document = json.loads(text)
-    except ValueError:
-        return Command(name, text)
-    if not isinstance(document, dict):
-        return Command(name, text)
-    incident_id, by = document.get("id"), document.get("by")
-    return Command(
-        name,
-        text,
-        incident_id if isinstance(incident_id, str) else None,
-        by if isinstance(by, str) else None,
-    )
-
-
 def _require_success(code: ReasonCode, topic: str) -> None:
     if code.value < _FAILURE:
         return
@@ -378,7 +390,3 @@ def _require_success(code: ReasonCode, topic: str) -> None:
         raise DeliveryError(message, retryable=False, code=f"0x{code.value:02x}")
     message = f"MQTT broker refuses {topic}: {code}"
     raise DeliveryError(message, retryable=True, code=f"0x{code.value:02x}")
-
-
-def _ignore(command: Command) -> None:
-    _log.warning("MQTT: nobody takes %s commands here", command.name)

@@ -16,6 +16,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel
 from homeguard.alerting.escalation import home_zone
 from homeguard.config import Config
 from homeguard.domain import (
+    Alert,
     Change,
     Clip,
     Fault,
@@ -148,6 +149,24 @@ class EventWriter:
         before = self._incident(alert.before, late=alert.late) if alert.before else None
         after = self._incident(alert.after, late=alert.late)
         return EventModel(type=_type(alert.change), before=before, after=after).model_dump_json()
+
+    def signal(self, alert: Alert) -> str:
+        """An incident in short, as `<room>/event` and `<room>/last_event` give it: JSON text."""
+        after = alert.after
+        said = {
+            "event_type": after.category.value,
+            "category_name": after.category.name_in(self._config.home.language),
+            "priority": after.category.info.priority,
+            "id": after.id,
+            "at": self._local(after.updated_at).isoformat(),
+            "late": alert.late,
+        }
+        return json.dumps(said, ensure_ascii=False)
+
+    @property
+    def keep_s(self) -> int:
+        """How long the broker may keep what happened."""
+        return round(self._config.alerts.keep_days * 86_400)
 
     def clip_topic(self, incident: Incident) -> str:
         """Where the incident's recording is published."""

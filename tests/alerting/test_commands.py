@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from homeguard.alerting.commands import Commands, drill
+from homeguard.alerting.commands import Commands, drill, parse_command
 from homeguard.alerting.dispatch import Dispatcher
 from homeguard.alerting.escalation import Planner
-from homeguard.alerting.mqtt_link import MqttLink, parse_command
+from homeguard.alerting.mqtt_link import MqttLink
 from homeguard.alerting.mute import Mute
 from homeguard.alerting.outbox import Outbox
 from homeguard.config import AlertsConfig, EscalationConfig, MqttConfig
@@ -77,10 +77,17 @@ def test_a_bare_id_will_do(scene: Scene) -> None:
     assert scene.by("two") == "MQTT"
 
 
-def test_a_button_takes_all_that_run(scene: Scene) -> None:
+def test_a_button_takes_all_that_nobody_took(scene: Scene) -> None:
+    scene.dispatcher.submit(new(an_incident("taken")))
+    scene.commands(parse_command("ack", b'{"id": "taken", "by": "Kim"}'))
+    scene.commands(parse_command("ack", b'{"by": "Home Assistant"}'))
+    assert (scene.by("one"), scene.by("taken")) == ("Home Assistant", "Kim")
+
+
+def test_a_button_takes_what_is_quiet_again_but_still_calls_people(scene: Scene) -> None:
     scene.dispatcher.submit(end(an_incident("two")))
     scene.commands(parse_command("ack", b"PRESS"))
-    assert (scene.by("one"), scene.by("two")) == ("MQTT", None)
+    assert (scene.by("one"), scene.by("two")) == ("MQTT", "MQTT")
 
 
 def test_an_unknown_incident_is_answered_with_the_reason(

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from homeguard.alerting.commands import Command, listen, parse_command
 from homeguard.alerting.dispatch import Dispatcher
 from homeguard.alerting.escalation import Planner
 from homeguard.alerting.mqtt import MqttChannel
-from homeguard.alerting.mqtt_link import Command, MqttLink, parse_command
+from homeguard.alerting.mqtt_link import MqttLink
 from homeguard.alerting.outbox import Outbox
 from homeguard.alerting.schema import EventWriter
 from homeguard.config import AlertsConfig, Config, EscalationConfig
@@ -47,10 +48,15 @@ def mqtt_config(broker: Mosquitto, **changes: object) -> Config:
 def make_link(broker: Mosquitto) -> Iterator[MakeLink]:
     links: list[MqttLink] = []
 
-    def make(password: str = NODE_PASSWORD, **changes: object) -> MqttLink:
+    def make(
+        password: str = NODE_PASSWORD,
+        on_command: Callable[[Command], None] = lambda _: None,
+        **changes: object,
+    ) -> MqttLink:
         config = mqtt_config(broker, **changes)
         link = MqttLink(config.mqtt, "home", ["living-room", "kitchen"], password)
         links.append(link)
+        listen(link, on_command)
         link.start()
         return link
 
@@ -114,8 +120,16 @@ def test_an_incident_from_raise_to_end(
             events(subscriber) == [(incident.id, kind, False) for kind in ("new", "update", "end")]
         )
     )
-    heard = [json.loads(text) for text in texts(subscriber, f"{ROOM}/event")]
-    assert heard == [{"event_type": "fire", "id": incident.id, "late": False}]
+    assert [json.loads(text) for text in texts(subscriber, f"{ROOM}/event")] == [
+        {
+            "event_type": "fire",
+            "category_name": "화재",
+            "priority": "critical",
+            "id": incident.id,
+            "at": "2026-11-20T12:12:00+09:00",
+            "late": False,
+        }
+    ]
     assert not any(message.retain for message in subscriber.on(EVENTS))
 
 
@@ -155,6 +169,35 @@ def test_an_incident_that_moves_to_another_room_takes_its_state_along(
     channel.send(update(incident, room="kitchen"), None)
     assert told(subscriber, f"{ROOM}/emergency", "OFF", "ON", "OFF")
     assert told(subscriber, "homeguard/home/kitchen/emergency", "OFF", "ON")
+
+
+def test_who_sees_an_emergency_go_on_knows_already_of_what_kind(
+    broker: Mosquitto, subscriber: Subscriber, link: MqttLink
+) -> None:
+    channel, incident = a_channel(link, broker), an_incident()
+    channel.send(new(incident), None)
+    channel.send(update(incident, category=Category.HELP_REQUEST), None)
+    channel.send(update(incident, room="kitchen"), None)
+    assert wait_until(lambda: len(subscriber.on(EVENTS)) == 3)
+    told = [
+        (m.topic.removeprefix("homeguard/home/"), json.loads(m.payload)["event_type"])
+        if m.topic.endswith("last_event")
+        else (m.topic.removeprefix("homeguard/home/"), m.text)
+        for m in subscriber.messages
+        if m.topic.endswith(("last_event", "emergency"))
+    ]
+    assert told[2:] == [
+        ("living-room/last_event", "fire"),
+        ("living-room/emergency", "ON"),
+        ("living-room/last_event", "help_request"),
+        ("living-room/emergency", "ON"),
+        ("kitchen/last_event", "fire"),
+        ("kitchen/emergency", "ON"),
+        ("living-room/emergency", "OFF"),
+    ]
+    with closing(Subscriber(broker, "homeguard/home/+/last_event")) as late:
+        assert wait_until(lambda: len(late.messages) == 2)
+        assert all(m.retain and m.expiry_s is not None for m in late.messages)
 
 
 def test_a_test_alert_switches_nothing_on(
@@ -258,8 +301,7 @@ def test_commands_come_in_and_retained_ones_are_ignored(
 ) -> None:
     subscriber.publish("homeguard/home/test/set", "old", retain=True)
     commands: list[Command] = []
-    link = make_link()
-    link.on_command = commands.append
+    link = make_link(on_command=commands.append)
     assert link.wait_connected(5)
     assert wait_until(lambda: "retained test command is ignored" in caplog.text)
     subscriber.publish("homeguard/home/ack/set", '{"id": "abc", "by": "Kim"}')

@@ -19,16 +19,26 @@ from paho.mqtt.enums import CallbackAPIVersion
 NODE_USER, NODE_PASSWORD = "homeguard", "node-secret"
 READER_USER, READER_PASSWORD = "caregiver", "reader-secret"
 MUTED_USER, MUTED_PASSWORD = "muted", "muted-secret"
+HOME_ASSISTANT_USER, HOME_ASSISTANT_PASSWORD = "homeassistant", "ha-secret"
 
 _ACL = f"""\
 user {NODE_USER}
 topic readwrite homeguard/#
-topic readwrite homeassistant/#
+topic read homeassistant/status
+topic readwrite homeassistant/device/#
 
 user {READER_USER}
 topic read homeguard/#
 topic write homeguard/+/ack/set
 topic write homeguard/+/test/set
+topic read homeassistant/#
+
+user {HOME_ASSISTANT_USER}
+topic read homeguard/#
+topic write homeguard/+/ack/set
+topic write homeguard/+/mute/set
+topic write homeguard/+/test/set
+topic readwrite homeassistant/#
 
 user {MUTED_USER}
 topic readwrite homeguard/+/status
@@ -86,6 +96,7 @@ class Mosquitto:
             (NODE_USER, NODE_PASSWORD),
             (READER_USER, READER_PASSWORD),
             (MUTED_USER, MUTED_PASSWORD),
+            (HOME_ASSISTANT_USER, HOME_ASSISTANT_PASSWORD),
         ):
             subprocess.run(
                 [tool, "-b", *([flag] if flag else []), passwords, user, password], check=True
@@ -157,12 +168,17 @@ class Received:
 class Subscriber:
     """An independent MQTT 5 client that keeps what it gets."""
 
-    def __init__(self, broker: Mosquitto, topic: str = "homeguard/#") -> None:
+    def __init__(
+        self,
+        broker: Mosquitto,
+        topic: str = "homeguard/#",
+        user: tuple[str, str] = (READER_USER, READER_PASSWORD),
+    ) -> None:
         self.messages: list[Received] = []
         self._topic = topic
         self._ready = threading.Event()
         self._client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-        self._client.username_pw_set(READER_USER, READER_PASSWORD)
+        self._client.username_pw_set(*user)
         self._client.on_connect = self._subscribe
         self._client.on_subscribe = lambda *_: self._ready.set()
         self._client.on_message = self._keep
