@@ -224,7 +224,8 @@ def test_a_speech_detector_without_its_model_says_what_to_do(monkeypatch, tmp_pa
 
 def by_definition(sound: Float32, config: GateConfig) -> list[bool]:
     """What the gate's rule says of each chunk, all of it computed anew for each."""
-    floor, quiet, open_until_s, said = NoiseFloor(10.0, 5.0), None, -np.inf, []
+    floor, open_until_s, said = NoiseFloor(10.0, 5.0), -np.inf, []
+    quiet: Float32 | None = None
     for at in range(0, len(sound), BLOCK_SAMPLES):
         samples = sound[at : at + BLOCK_SAMPLES]
         start_s, length_s = at / RATE, len(samples) / RATE
@@ -234,17 +235,16 @@ def by_definition(sound: Float32, config: GateConfig) -> list[bool]:
         if known is not None:
             risen = known if quiet is None else quiet + QUIET_RISE_DB_PER_S * length_s
             quiet = np.minimum(known, risen)
-        stands_out = known is None or levels[0] >= config.open_dbfs
-        if known is not None:
+        stands_out, hidden = known is None or levels[0] >= config.open_dbfs, False
+        if known is not None and quiet is not None:
             above = (levels >= known + config.margin_db) & (levels >= config.min_dbfs)
             stands_out = stands_out or bool(above.any())
+            hidden = bool((known >= quiet + config.margin_db).any())
         if levels[0] >= config.min_dbfs:
             end_s = start_s + length_s
             if stands_out:
                 open_until_s = max(open_until_s, end_s + config.hold_s)
-            elif (known >= quiet + config.margin_db).any() and (
-                start_s >= open_until_s + config.relisten_s
-            ):
+            elif hidden and start_s >= open_until_s + config.relisten_s:
                 open_until_s = max(open_until_s, end_s + config.relisten_for_s)
         said.append(start_s < open_until_s)
     return said
