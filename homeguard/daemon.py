@@ -1,7 +1,7 @@
 """The daemon: start order, the loop that judges, supervision, and the stop in reverse.
 
 Threads: one a room for capture, this one for judging, one a voter, one a channel, paho's own,
-one for pictures. Processes: one a voter, and the nursery that makes them.
+one for pictures. Processes: those of the voters (voting.load), and the nursery that makes them.
 """
 
 from __future__ import annotations

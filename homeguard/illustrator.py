@@ -21,11 +21,11 @@ import numpy as np
 
 from homeguard.alerting.picture import Heat, Sketch, draw
 from homeguard.config import Config
-from homeguard.domain import Decision, Float32, Incident
+from homeguard.domain import Decision, Float32, HomeGuardError, Incident
 from homeguard.labels import Category
 from homeguard.mel import SAMPLE_RATE, log_mel
 from homeguard.pipeline import Heard, Recording
-from homeguard.runtime import ort_session
+from homeguard.runtime import ort_session, release_memory
 from homeguard.voting.occlusion import occlusion
 
 WAITING = 4  # pictures
@@ -58,7 +58,7 @@ class Stopped(Exception):  # noqa: N818 - no error: the daemon ends
 class Illustrator:
     """Sees what is heard, draws each incident's picture, hands it to `done` in its own thread.
 
-    `cnn` gives the CNN's file when it is first needed, None where there is none: the picture then
+    `cnn` gives the CNN's file for each picture, None where there is none: the picture then
     shows no heat. `start` once, `stop` once.
     """
 
@@ -73,8 +73,6 @@ class Illustrator:
         self._cnn = cnn
         self._done = done
         self._after_s = after_s
-        self._score: Callable[[Float32], float] | None = None
-        self._asked_for_cnn = False
         hop_s, clip_s = config.window.hop_s, config.clips.max_s + config.window.length_s
         self._kept = round(clip_s / hop_s) + 1
         self._decisions: defaultdict[str, deque[Decision]] = defaultdict(self._memory)
@@ -137,6 +135,7 @@ class Illustrator:
                 return
             except Exception:  # noqa: BLE001 - whatever it is, the next incident has a picture
                 _log.warning("no picture of incident %s", job.incident.id, exc_info=True)
+            release_memory()
 
     def _sketch(self, job: _Job) -> Sketch:
         config, incident, recording = self._config, job.incident, job.recording
@@ -168,23 +167,28 @@ class Illustrator:
         return Heat(chosen.start_s, occlusion(score, log_mel(samples)))
 
     def _scorer(self) -> Callable[[Float32], float] | None:
-        """The CNN's log-odds of an emergency; it runs in this thread, at its priority."""
-        if not self._asked_for_cnn:
-            self._asked_for_cnn = True
+        """The CNN's log-odds of an emergency; it runs in this thread, at its priority.
+
+        Loaded for each picture: between incidents it would hold tens of MiB for nothing.
+        """
+        try:
             path = self._cnn()
-            if path is not None:
-                session = ort_session(path)
+        except HomeGuardError as exc:
+            _log.warning("a picture without heat: %s", exc)
+            return None
+        if path is None:
+            return None
+        session = ort_session(path)
 
-                def score(mel: Float32) -> float:
-                    if self._stop.is_set():
-                        raise Stopped
-                    (logits,) = session.run(["logits"], {"log_mel": mel[None, None]})
-                    scores = logits[0].astype(np.float64)
-                    alarm = np.logaddexp.reduce(scores[_IS_EMERGENCY])
-                    return float(alarm - np.logaddexp.reduce(scores[~_IS_EMERGENCY]))
+        def score(mel: Float32) -> float:
+            if self._stop.is_set():
+                raise Stopped
+            (logits,) = session.run(["logits"], {"log_mel": mel[None, None]})
+            scores = logits[0].astype(np.float64)
+            alarm = np.logaddexp.reduce(scores[_IS_EMERGENCY])
+            return float(alarm - np.logaddexp.reduce(scores[~_IS_EMERGENCY]))
 
-                self._score = score
-        return self._score
+        return score
 
 
 def _alarm(decision: Decision) -> tuple[bool, float]:

@@ -50,11 +50,12 @@ def levels_dbfs(samples: Float32) -> Float32:
         samples = np.pad(samples, (0, -len(samples) % FRAME))
     spectrum = np.fft.rfft(samples.reshape(-1, FRAME)).view(np.float32)
     bands = np.square(spectrum) @ _BAND_POWER
-    powers[1:-1] = bands.max(axis=0)
-    powers[1 : 1 + STEADY_BANDS] = bands[:, :STEADY_BANDS].mean(axis=0)
+    # The ufuncs themselves: ndarray.max and mean take as long again to find them.
+    powers[1:-1] = np.maximum.reduce(bands)
+    powers[1 : 1 + STEADY_BANDS] = np.add.reduce(bands[:, :STEADY_BANDS]) / len(bands)
     steps = samples[1:] - samples[:-1]
     clicks = np.square(steps[: -(CLICK - 1)]).reshape(-1, CLICK) @ _CLICK_POWER
-    powers[-1] = clicks.max()
+    powers[-1] = np.maximum.reduce(clicks)
     levels: Float32 = (10.0 * np.log10(np.maximum(powers, _SILENCE))).astype(np.float32)
     return levels
 

@@ -28,6 +28,8 @@ CONTEXT = 64  # samples of the frame before
 STATE = (1, 1, 128)
 PRIMING_CHUNKS = 3  # heard again when Silero starts, so that it knows the room
 LINGER_CHUNKS = 5  # Silero goes on for so long without a proposal
+_PROPOSAL_BYTES = 2 * PROPOSAL_FRAME
+_ONE, _FULL_SCALE = np.float32(1.0), np.float32(32_767)
 RELEASE = 0.15  # a stretch ends this far below the probability that begins it (Silero's own rule)
 
 
@@ -40,7 +42,7 @@ class SpeechDetector:
         self._release = max(0.01, probability - RELEASE)
         self._proposer: webrtcvad.Vad | None = None
         self._silero: Silero | None = None
-        self._rest = np.zeros(0, dtype=np.int16)
+        self._rest = b""
         self._recent: deque[Float32] = deque(maxlen=PRIMING_CHUNKS)
         self._linger = 0
         self._speaking = False
@@ -79,14 +81,14 @@ class SpeechDetector:
             import webrtcvad  # noqa: PLC0415 - a file source may never need it
 
             self._proposer = webrtcvad.Vad(self._vad_mode)
-        pcm = (np.clip(samples, -1.0, 1.0) * np.float32(32_767)).astype(np.int16)
-        pcm = np.concatenate([self._rest, pcm])
-        whole = len(pcm) - len(pcm) % PROPOSAL_FRAME
+        scaled = np.maximum(np.minimum(samples, _ONE), -_ONE) * _FULL_SCALE
+        pcm = self._rest + scaled.astype(np.int16).tobytes()
+        whole = len(pcm) - len(pcm) % _PROPOSAL_BYTES
         self._rest = pcm[whole:]
         # Every frame must be seen: webrtcvad follows the noise from frame to frame.
         heard = [
-            self._proposer.is_speech(pcm[first : first + PROPOSAL_FRAME].tobytes(), SAMPLE_RATE)
-            for first in range(0, whole, PROPOSAL_FRAME)
+            self._proposer.is_speech(pcm[first : first + _PROPOSAL_BYTES], SAMPLE_RATE)
+            for first in range(0, whole, _PROPOSAL_BYTES)
         ]
         return any(heard)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+import numpy as np
+
 from homeguard.domain import Encoding, Features, Float32, ModelError, Window
 from homeguard.mel import N_MELS, SAMPLE_RATE, RollingLogMel
 from homeguard.voting.whisper import Whisper
@@ -13,12 +15,14 @@ from homeguard.voting.whisper import Whisper
 class Extractor:
     """Makes the features of windows; `whisper` is the head's, None where there is none.
 
-    What overlapping windows of a room have in common is computed once: one thread asks it.
+    What overlapping windows of a room have in common is computed once: one thread asks `extract`.
     """
 
     def __init__(self, whisper: Whisper | None) -> None:
         self._whisper = whisper
         self._rooms: dict[str, _Stream] = {}
+        self._lock = threading.Lock()
+        self._last: tuple[Float32, _Once] | None = None
 
     def extract(self, window: Window) -> Features:
         """The log-mel now; the encoding once, when a voter first asks for it."""
@@ -27,8 +31,14 @@ class Extractor:
         return self.around(window, mel)
 
     def around(self, window: Window, mel: Float32) -> Features:
-        """The features of a window whose log-mel is there already."""
-        return Features(window, mel, _Once(lambda: self._encode(window, mel)))
+        """The features of a window whose log-mel is there already; from whichever thread.
+
+        Voters of one process are handed the same window one after the other: one pass serves both.
+        """
+        with self._lock:
+            if self._last is None or not np.array_equal(self._last[0], window.samples):
+                self._last = (window.samples, _Once(lambda: self._encode(window, mel)))
+            return Features(window, mel, self._last[1])
 
     def _encode(self, window: Window, mel: Float32) -> Encoding:
         if self._whisper is None:

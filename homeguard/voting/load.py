@@ -6,7 +6,9 @@ The voters keep the Protocol of `homeguard.domain.Voter`, so the panel does not 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 
 import numpy as np
@@ -15,7 +17,8 @@ from homeguard.config import Config
 from homeguard.domain import Features, HomeGuardError, ModelError, Voter, VoteReason, Window
 from homeguard.mel import SAMPLE_RATE
 from homeguard.runtime import release_memory
-from homeguard.voting import remote
+from homeguard.voting import apart
+from homeguard.voting.apart import Seated
 from homeguard.voting.cnn import CnnVoter
 from homeguard.voting.encoder import EncoderVoter
 from homeguard.voting.features import Extractor
@@ -23,7 +26,7 @@ from homeguard.voting.lexicon import Lexicon
 from homeguard.voting.nursery import Nursery
 from homeguard.voting.panel import ORDER, Absent, Panel
 from homeguard.voting.registry import Kind, Model, ModelSet, Registry
-from homeguard.voting.remote import RemoteVoter, Seated
+from homeguard.voting.remote import Household
 from homeguard.voting.seat import Build, judged
 from homeguard.voting.sound import SoundJudge, Thresholds
 from homeguard.voting.text_classifier import TextClassifier
@@ -58,18 +61,21 @@ def load_panel(config: Config, registry: Registry) -> Voting:
     return voting
 
 
-def serve(connection: Connection) -> None:
+def serve(connections: Sequence[Connection]) -> None:
     """What a voter's process does: the work of the daemon's nursery."""
-    remote.serve(connection, _load_alone, judged)
+    apart.serve(connections, _Alone().load, judged)
 
 
 def load_panel_apart(config: Config, nursery: Nursery) -> Voting:
-    """As `load_panel`, but each voter that is switched on is loaded into a process of its own."""
+    """As `load_panel`, but the voters that are switched on are loaded into other processes.
+
+    Those that hear by the same Whisper share one, the others have one each.
+    """
     wanted = [name for name in ORDER if getattr(config.voters, name).enabled]
     missing: list[str] = []
     models: dict[str, str] = {}
-    order = config.model_dump_json().encode()
-    begun = {name: RemoteVoter(name, nursery, order) for name in wanted}  # they load together
+    homes = _households(config, wanted, nursery)
+    begun = {name: homes[name].voter(name) for name in wanted}  # they load together
     voters: list[Voter] = [_switched_off(name) for name in ORDER if name not in wanted]
     builds: dict[str, Build] = {}
     for name, voter in begun.items():
@@ -79,19 +85,39 @@ def load_panel_apart(config: Config, nursery: Nursery) -> Voting:
             missing.append(f"{name}: {exc}")
             voters.append(_absent(name, str(exc)))
         else:
-            builds[name] = _maker(name, nursery, order)
+            builds[name] = partial(_renewed, homes[name], name)
             models |= voter.models
             missing += [line for line in voter.missing if line not in missing]
     return Voting(Extractor(None), Panel(voters, config, builds), tuple(missing), models)
 
 
-def _load_alone(name: str, order: bytes) -> Seated:
-    config = Config.model_validate_json(order)
-    return _Loader(config, Registry.open(config.node)).seat_alone(name)
+def _renewed(household: Household, name: str) -> Voter:
+    return household.voter(name).ready()
 
 
-def _maker(name: str, nursery: Nursery, order: bytes) -> Build:
-    return lambda: RemoteVoter(name, nursery, order).ready()
+def _households(config: Config, names: Sequence[str], nursery: Nursery) -> dict[str, Household]:
+    """Who lives with whom, by name: encoder and transcript, unless it has a Whisper of its own."""
+    order = config.model_dump_json().encode()
+    apart = {"cnn", "transcript"} if config.voters.transcript.model else {"cnn"}
+    together = [name for name in names if name not in apart]
+    shared = Household(together, nursery, order)
+    return {
+        name: shared if name in together else Household([name], nursery, order) for name in names
+    }
+
+
+class _Alone:
+    """The loader of a process other than the daemon's: its voters share what is loaded."""
+
+    def __init__(self) -> None:
+        self._loader: _Loader | None = None
+
+    def load(self, name: str, order: bytes) -> Seated:
+        """Raises HomeGuardError."""
+        if self._loader is None:
+            config = Config.model_validate_json(order)
+            self._loader = _Loader(config, Registry.open(config.node))
+        return self._loader.seat_alone(name)
 
 
 def _switched_off(name: str) -> Absent:
@@ -112,11 +138,12 @@ class _Loader:
         self._models: dict[str, str] = {}
         self._missing: list[str] = []
         self._whisper: Whisper | None = None
+        self._extractor = Extractor(None)
 
     def load(self) -> Voting:
         self._whisper = self._shared_whisper()
-        extractor = Extractor(self._whisper)
-        silence = extractor.extract(_silence(self._config))
+        self._extractor = Extractor(self._whisper)
+        silence = self._extractor.extract(_silence(self._config))
         voters, builds = [], {}
         for name, build in self._recipes.items():
             voter = self._seat(name, build, silence)
@@ -124,16 +151,16 @@ class _Loader:
             if not isinstance(voter, Absent):
                 builds[name] = build
         panel = Panel(voters, self._config, builds)
-        return Voting(extractor, panel, tuple(self._missing), dict(self._models))
+        return Voting(self._extractor, panel, tuple(self._missing), dict(self._models))
 
     def seat_alone(self, name: str) -> Seated:
         """One voter with what it alone needs, warmed up. Raises HomeGuardError."""
         hears_by_whisper = {"encoder": True, "transcript": self._shares_whisper, "cnn": False}
-        if hears_by_whisper[name]:
+        if hears_by_whisper[name] and self._whisper is None:
             self._whisper = self._shared_whisper()
-        extractor = Extractor(self._whisper)
-        voter = _warm(self._recipes[name], extractor.extract(_silence(self._config)))
-        return Seated(voter, extractor, self._models, tuple(self._missing))
+            self._extractor = Extractor(self._whisper)
+        voter = _warm(self._recipes[name], self._extractor.extract(_silence(self._config)))
+        return Seated(voter, self._extractor, self._models, tuple(self._missing))
 
     @property
     def _recipes(self) -> dict[str, Build]:
@@ -160,8 +187,11 @@ class _Loader:
         """The Whisper of the set, which the head needs; None where it is not to be had."""
         if not self._set.whisper:
             return None
+        # Words that are read, or a decoder that hangs, must not keep the encoder from voting.
+        workers = 2 if self._shares_whisper else 1
         try:
-            whisper = Whisper(self._model("whisper", self._set.whisper).directory, self._threads)
+            model = self._model("whisper", self._set.whisper)
+            whisper = Whisper(model.directory, self._threads, workers)
         except ModelError as exc:
             self._missing.append(str(exc))
             return None

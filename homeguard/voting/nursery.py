@@ -1,8 +1,9 @@
-"""A process a voter: made by fork from one that never had a thread, so that they share its memory.
+"""Makes the voters' processes: by fork from one that never had a thread, so they share its memory.
 
-Native code that hangs, crashes or leaks then costs its own voter only. The nursery is forked off
-before the daemon's first thread, with all libraries imported and no model loaded; it forks voters
-when asked and ends those that must go. Measured: docs/decisions/0010-voters-apart.md.
+Native code that hangs, crashes or leaks then costs the voters of its process only. The nursery is
+forked off before the daemon's first thread, with all libraries imported and no model loaded; it
+forks processes when asked and ends those that must go. Measured:
+docs/decisions/0010-voters-apart.md.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -25,9 +26,11 @@ from pathlib import Path
 import homeguard.runtime  # noqa: F401 - before the native libraries
 from homeguard.domain import HomeGuardError
 
-Work = Callable[[Connection], None]  # what a voter's process does until its connection ends
+# What a process does until its connections, one a voter, have ended.
+Work = Callable[[Sequence[Connection]], None]
 
 ANSWERS_WITHIN_S = 5.0
+MOST_VOTERS = 3  # in one process
 _REAP_EVERY_S = 1.0
 _LETTER = 256  # bytes
 # The kernel, short of memory, shall take a voter before it takes the daemon.
@@ -71,24 +74,27 @@ class Nursery:
             return os.waitpid(self._pid, os.WNOHANG) == (0, 0)
         return False
 
-    def make(self, name: str) -> tuple[int, Connection]:
-        """A process for the voter `name`: its id and our end of its connection.
+    def make(self, names: Sequence[str]) -> tuple[int, tuple[Connection, ...]]:
+        """A process for these voters: its id and our end of each one's connection.
 
         Raises HomeGuardError when the nursery does not answer.
         """
-        ours, theirs = Pipe()
+        title = "+".join(names)
+        pipes = [Pipe() for _ in names]
         try:
-            with self._lock, theirs:
-                socket.send_fds(self._control, [_letter(make=name)], [theirs.fileno()])
+            with self._lock, ExitStack() as stack:
+                theirs = [stack.enter_context(end).fileno() for _, end in pipes]
+                socket.send_fds(self._control, [_letter(make=title)], theirs)
                 pid = int(json.loads(self._control.recv(_LETTER))["pid"])
         except (OSError, ValueError, KeyError) as exc:
-            ours.close()
-            message = f"no process for the voter {name}: {type(exc).__name__} from the nursery"
+            for ours, _ in pipes:
+                ours.close()
+            message = f"no process for the voter {title}: {type(exc).__name__} from the nursery"
             raise HomeGuardError(message) from exc
-        return pid, ours
+        return pid, tuple(ours for ours, _ in pipes)
 
     def end(self, pid: int) -> None:
-        """Kill a voter's process, whatever it is doing. Its connection ends with it."""
+        """Kill a process, whatever it is doing. Its connections end with it."""
         with self._lock, suppress(OSError):
             self._control.send(_letter(end=pid))
 
@@ -113,24 +119,26 @@ class _Matron:
             self._reap()
             if not select.select([self._control], [], [], _REAP_EVERY_S)[0]:
                 continue
-            letter, fds, _, _ = socket.recv_fds(self._control, _LETTER, 1)
+            letter, fds, _, _ = socket.recv_fds(self._control, _LETTER, MOST_VOTERS)
             if not letter:
                 break
             asked = json.loads(letter)
             if "make" in asked:
-                pid = self._make(asked["make"], Connection(fds[0]))
+                pid = self._make(asked["make"], [Connection(fd) for fd in fds])
                 self._control.send(_letter(pid=pid))
             elif asked["end"] in self._children:
                 os.kill(asked["end"], signal.SIGKILL)
         for pid in self._children:
             os.kill(pid, signal.SIGKILL)
 
-    def _make(self, name: str, connection: Connection) -> int:
-        with connection:
+    def _make(self, title: str, connections: Sequence[Connection]) -> int:
+        with ExitStack() as stack:
+            for connection in connections:
+                stack.enter_context(connection)
             pid = os.fork()
             if pid == 0:
                 self._control.close()
-                _apart(f"voter-{name}", lambda: self._work(connection))
+                _apart(f"voter-{title}", lambda: self._work(connections))
         self._children.add(pid)
         return pid
 

@@ -1,25 +1,24 @@
-"""A voter in a process of its own, and the few bytes that go to and fro.
+"""Voters in processes of their own, as the daemon sees them, and the few bytes that go to and fro.
 
-To the voter: once what it is to be; then for each window a JSON header, its samples, its log-mel.
+To a voter: once what it is to be; then for each window a JSON header, its samples, its log-mel.
 Back: the vote as JSON. Nothing is pickled; 480 kB a window cost a millisecond or two
-(docs/decisions/0010-voters-apart.md).
+(docs/decisions/0010-voters-apart.md). The other side is voting.apart.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 from pydantic import TypeAdapter
 
-from homeguard.domain import Features, HomeGuardError, ModelError, Span, Vote, Voter, Window
-from homeguard.runtime import release_memory
-from homeguard.voting.features import Extractor
+from homeguard.domain import Features, HomeGuardError, ModelError, Vote
 from homeguard.voting.nursery import Nursery
 
 STARTS_WITHIN_S = 60.0
@@ -28,30 +27,42 @@ _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 2**20
 _VOTE: TypeAdapter[Vote] = TypeAdapter(Vote)
 
 
-@dataclass(frozen=True, slots=True)
-class Seated:
-    """A voter that was loaded: what it needs and what it said about its models."""
+class Household:
+    """Voters that live in one process, for what they share. Thread-safe: each seat asks it.
 
-    voter: Voter
-    extractor: Extractor
-    models: Mapping[str, str]
-    missing: tuple[str, ...]
+    What kills, hangs or fills the process takes all of them; they come back into a fresh one.
+    """
+
+    def __init__(self, names: Sequence[str], nursery: Nursery, order: bytes = b"") -> None:
+        """`order` is what each voter is told to load itself by."""
+        self._names, self._nursery, self._order = tuple(names), nursery, order
+        self._lock = threading.Lock()
+        self._process: _Process | None = None
+
+    def voter(self, name: str) -> RemoteVoter:
+        """A fresh voter, which loads at once; of the process that runs where it has one to give.
+
+        Else of a new process: the old one ends, with everybody in it. Raises HomeGuardError.
+        """
+        with self._lock:
+            process = self._process
+            if process is None or process.ailment or name not in process.vacant:
+                if process is not None:
+                    process.end()
+                self._process = process = _Process(self._names, self._nursery)
+            return RemoteVoter(name, process, self._order)
 
 
 class RemoteVoter:
     """Looks like the voter; the real one sits in a process. One thread asks it."""
 
-    def __init__(self, name: str, nursery: Nursery, order: bytes = b"") -> None:
-        """Have its process made and given the `order`; it loads at once.
-
-        Raises HomeGuardError.
-        """
+    def __init__(self, name: str, process: _Process, order: bytes) -> None:
+        """Take its place in the process and give the `order`. Raises HomeGuardError."""
         self.name = name
         self.models: Mapping[str, str] = {}
         self.missing: tuple[str, ...] = ()
-        self._nursery = nursery
-        self.pid, self._connection = nursery.make(name)
-        self._first_mb: float | None = None
+        self._process = process
+        self._connection = process.vacant.pop(name)
         self._ailment: str | None = None
         try:
             self._connection.send_bytes(json.dumps(name).encode())
@@ -70,6 +81,8 @@ class RemoteVoter:
         except (EOFError, OSError) as exc:
             raise self._died() from exc
         if broken := said.get("broken"):
+            # The process waits to be told again; the others in it need not go.
+            self._process.vacant[self.name] = self._connection
             raise ModelError(broken)
         self.models, self.missing = said["models"], tuple(said["missing"])
         return self
@@ -83,29 +96,63 @@ class RemoteVoter:
             vote = _VOTE.validate_json(self._connection.recv_bytes())
         except (EOFError, OSError) as exc:
             raise self._died() from exc
-        if self._first_mb is None:
-            self._first_mb = self._resident_mb()
+        self._process.voted()
         return vote
 
     @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
+    @property
     def ailment(self) -> str | None:
-        """Why it must be replaced, None while it is well; one that leaks is ended at once."""
+        """Why it must be replaced, None while it is well; what leaks is ended at once."""
+        return self._ailment or self._process.ailment
+
+    def close(self) -> None:
+        """End its process, whatever it is doing, and whoever else lives in it."""
+        self._process.end()
+
+    def _died(self) -> HomeGuardError:
+        self._ailment = self._ailment or f"the process of the {self.name} has ended"
+        return HomeGuardError(self._ailment)
+
+
+class _Process:
+    """A process of the nursery. `vacant`: connections of its voters that nobody asks yet."""
+
+    def __init__(self, names: Sequence[str], nursery: Nursery) -> None:
+        self._nursery = nursery
+        self.pid, connections = nursery.make(names)
+        self.vacant: dict[str, Connection] = dict(zip(names, connections, strict=True))
+        self._title = " and ".join(names)
+        self._first_mb: float | None = None
+        self._ailment: str | None = None
+
+    def voted(self) -> None:
+        """Note that a vote was made: what it has loaded is loaded."""
+        if self._first_mb is None:
+            self._first_mb = self._resident_mb()
+
+    @property
+    def ailment(self) -> str | None:
+        """Why nobody can live in it, None while it is well; one that leaks is ended at once."""
         if self._ailment is None:
             self._examine()
         return self._ailment
 
-    def close(self) -> None:
-        """End its process, whatever it is doing."""
+    def end(self) -> None:
+        """Kill it."""
         self._ailment = self._ailment or "closed"
         self._nursery.end(self.pid)
 
     def _examine(self) -> None:
         resident_mb = self._resident_mb()
         if resident_mb is None:
-            self._ailment = str(self._died())
+            self._ailment = f"the process of the {self._title} has ended"
         elif self._first_mb is not None and resident_mb - self._first_mb > GROWTH_MB:
             self._ailment = f"grew from {self._first_mb:.0f} to {resident_mb:.0f} MB"
-            self.close()
+            self.end()
 
     def _resident_mb(self) -> float | None:
         """Memory of the process, None when it has ended (a zombie has no memory)."""
@@ -114,34 +161,6 @@ class RemoteVoter:
         except (OSError, IndexError, ValueError):
             return None
         return pages * _PAGE_MB or None
-
-    def _died(self) -> HomeGuardError:
-        return HomeGuardError(f"the process of the {self.name} has ended")
-
-
-def serve(
-    connection: Connection,
-    load: Callable[[str, bytes], Seated],
-    judge: Callable[[Voter, Features], Vote],
-) -> None:
-    """A voter's process: load what is ordered, say so, then vote until nobody asks.
-
-    `judge` turns whatever goes wrong into an abstention.
-    """
-    name, order = json.loads(connection.recv_bytes()), connection.recv_bytes()
-    try:
-        seated = load(name, order)
-    except Exception as exc:  # noqa: BLE001 - whatever it is, the daemon is to know
-        ours = isinstance(exc, HomeGuardError)
-        broken = str(exc) if ours else f"{name} cannot be loaded: {exc!r}"
-        connection.send_bytes(json.dumps({"broken": broken}).encode())
-        return
-    release_memory()
-    ready = {"models": dict(seated.models), "missing": seated.missing}
-    connection.send_bytes(json.dumps(ready).encode())
-    while True:
-        vote = judge(seated.voter, _received(connection, seated.extractor))
-        connection.send_bytes(_VOTE.dump_json(vote))
 
 
 def _header(features: Features) -> bytes:
@@ -157,13 +176,3 @@ def _header(features: Features) -> bytes:
         "bands": features.log_mel.shape[0],
     }
     return json.dumps(said).encode()
-
-
-def _received(connection: Connection, extractor: Extractor) -> Features:
-    """The next window, as the voter takes it. Raises EOFError when the daemon is gone."""
-    said = json.loads(connection.recv_bytes())
-    bands = said.pop("bands")
-    speech = tuple(Span(**span) for span in said.pop("speech"))
-    samples = np.frombuffer(connection.recv_bytes(), np.float32)
-    mel = np.frombuffer(connection.recv_bytes(), np.float32).reshape(bands, -1)
-    return extractor.around(Window(samples=samples, speech=speech, **said), mel)

@@ -7,6 +7,7 @@ Source of the search: Sellers, "The theory and computation of evolutionary dista
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -103,7 +104,8 @@ def budget(symbols: int) -> float:
 def pairs(symbols: str) -> frozenset[str]:
     """Neighbouring symbols by class of sound: by them `may_hold` dismisses a phrase quickly."""
     classes = [_CLASS.get(symbol, symbol) for symbol in symbols]
-    return frozenset(a + b for a, b in pairwise(classes))
+    # One object for each pair: thousands of phrases are made of a few hundred.
+    return frozenset(sys.intern(a + b) for a, b in pairwise(classes))
 
 
 def may_hold(text: frozenset[str], phrase: frozenset[str], allowed: float) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from homeguard.domain import ModelError
+from homeguard.domain import Float32, ModelError
 from homeguard.labels import Category
 from homeguard.text import features, to_jamo
 
 NORMAL = "normal"
+SEPARATOR = "\n"  # in no feature: texts are normalised
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +45,17 @@ class TextClassifier:
         labels: tuple[str, ...],
         sizes: tuple[int, ...],
         reach: int,
-        weights: dict[str, NDArray[np.float64]],
+        ngrams: Sequence[str],
+        weights: Float32,
         bias: NDArray[np.float64],
         temperature: float,
     ) -> None:
-        """`weights` and `bias` are by label."""
+        """`weights` is (len(ngrams), len(labels)), `bias` by label."""
         self._categories = tuple(Category(label) for label in labels[1:])
         self._sizes = sizes
         self._reach = reach
-        self._places = {feature: place for place, feature in enumerate(weights)}
-        self._weights = np.array(list(weights.values()), np.float32).reshape(-1, len(labels))
+        self._places = {feature: place for place, feature in enumerate(ngrams)}
+        self._weights = weights
         self._bias = bias
         self._temperature = temperature
 
@@ -69,18 +72,20 @@ class TextClassifier:
     def _parse(cls, raw: dict[str, Any]) -> TextClassifier:
         labels = tuple(raw["labels"])
         step = float(raw.get("step", 1.0))
-        weights = {gram: np.asarray(row, np.float64) * step for gram, row in raw["ngrams"].items()}
+        rows = list(raw["ngrams"].values())
+        weights = (np.array(rows, np.float64).reshape(len(rows), -1) * step).astype(np.float32)
         bias = np.asarray(raw["bias"], np.float64)
-        if labels[0] != NORMAL or any(
-            row.shape != (len(labels),) for row in (bias, *weights.values())
-        ):
+        wanted = (len(labels),)
+        if labels[0] != NORMAL or bias.shape != wanted or (rows and weights.shape[1:] != wanted):
             message = f"needs {NORMAL!r} first and a weight for every label"
             raise ValueError(message)
         return cls(
             labels,
             tuple(raw["sizes"]),
             int(raw.get("reach", 0)),
-            weights,
+            # Copies, side by side: the parsed ones lie among what is given back.
+            SEPARATOR.join(raw["ngrams"]).split(SEPARATOR) if rows else (),
+            weights.reshape(-1, len(labels)),
             bias,
             float(raw.get("temperature", 1.0)),
         )

@@ -49,11 +49,18 @@ class Decoded:
 class Whisper:
     """A Whisper of any size in a CTranslate2 directory, int8 on the CPU. Thread-safe."""
 
-    def __init__(self, directory: Path, threads: int = 1) -> None:
-        """Load it. Raises ModelError for a directory that holds no usable Whisper."""
+    def __init__(self, directory: Path, threads: int = 1, workers: int = 1) -> None:
+        """Load it; `workers` calls run side by side, with `threads` each, on the same weights.
+
+        Raises ModelError for a directory that holds no usable Whisper.
+        """
         try:
             self._model: Any = ctranslate2.models.Whisper(
-                str(directory), device="cpu", compute_type="int8", intra_threads=threads
+                str(directory),
+                device="cpu",
+                compute_type="int8",
+                intra_threads=threads,
+                inter_threads=workers,
             )
             self._tokenizer: Any = Tokenizer.from_file(str(directory / "tokenizer.json"))
         except Exception as exc:  # ctranslate2 and tokenizers raise what they like

@@ -12,7 +12,7 @@ import soundfile
 import soxr
 
 from homeguard.capture import speech
-from homeguard.capture.gate import Gate
+from homeguard.capture.gate import QUIET_RISE_DB_PER_S, Gate
 from homeguard.capture.level import NoiseFloor, levels_dbfs
 from homeguard.capture.speech import SpeechDetector
 from homeguard.config import GateConfig
@@ -220,3 +220,42 @@ def test_a_speech_detector_without_its_model_says_what_to_do(monkeypatch, tmp_pa
     monkeypatch.setattr(speech, "silero_path", lambda: tmp_path / "silero.onnx")
     with pytest.raises(ModelError, match="install faster-whisper anew"):
         speech.Silero()
+
+
+def by_definition(sound: Float32, config: GateConfig) -> list[bool]:
+    """What the gate's rule says of each chunk, all of it computed anew for each."""
+    floor, open_until_s, said = NoiseFloor(10.0, 5.0), -np.inf, []
+    quiet: Float32 | None = None
+    for at in range(0, len(sound), BLOCK_SAMPLES):
+        samples = sound[at : at + BLOCK_SAMPLES]
+        start_s, length_s = at / RATE, len(samples) / RATE
+        levels = levels_dbfs(samples)
+        floor.update(levels, length_s)
+        known = floor.dbfs
+        if known is not None:
+            risen = known if quiet is None else quiet + QUIET_RISE_DB_PER_S * length_s
+            quiet = np.minimum(known, risen)
+        stands_out, hidden = known is None or levels[0] >= config.open_dbfs, False
+        if known is not None and quiet is not None:
+            above = (levels >= known + config.margin_db) & (levels >= config.min_dbfs)
+            stands_out = stands_out or bool(above.any())
+            hidden = bool((known >= quiet + config.margin_db).any())
+        if levels[0] >= config.min_dbfs:
+            end_s = start_s + length_s
+            if stands_out:
+                open_until_s = max(open_until_s, end_s + config.hold_s)
+            elif hidden and start_s >= open_until_s + config.relisten_s:
+                open_until_s = max(open_until_s, end_s + config.relisten_for_s)
+        said.append(start_s < open_until_s)
+    return said
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_follows_from_the_floor_is_worked_out_once_a_floor_and_decides_the_same(seed):
+    rng = np.random.default_rng(seed)
+    steps = [noise(20.0, float(level), seed) for level in rng.uniform(-80.0, -30.0, 6)]
+    sound = np.concatenate([np.zeros(RATE, np.float32), *steps])
+    config = SETTLED.model_copy(update={"relisten_s": 5.0, "relisten_for_s": 2.0})
+    opened = [mark.active for mark in marks(sound, config)]
+    assert opened == by_definition(sound, config)
+    assert len(set(opened)) == 2

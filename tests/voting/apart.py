@@ -1,5 +1,6 @@
-"""Three voters in processes of their own, of which the encoder comes to harm; a program, no test.
+"""Three voters in other processes, of which one comes to harm; a program, no test.
 
+The encoder, each in a process of its own; or ("shared") the transcript, in one with the encoder.
 Run in an interpreter without threads, as the nursery needs it. Prints what was observed as JSON.
 """
 
@@ -19,11 +20,12 @@ import numpy as np
 from homeguard.config import parse
 from homeguard.domain import Features, Vote, Window
 from homeguard.labels import Category
-from homeguard.voting import remote, seat
+from homeguard.voting import apart, remote, seat
+from homeguard.voting.apart import Seated
 from homeguard.voting.features import Extractor
 from homeguard.voting.nursery import Nursery
 from homeguard.voting.panel import ORDER, Panel
-from homeguard.voting.remote import RemoteVoter, Seated
+from homeguard.voting.remote import Household, RemoteVoter
 from homeguard.voting.seat import judged
 from homeguard.voting.sound import InvalidOutput
 from homeguard.voting.vote import decide
@@ -93,53 +95,64 @@ def window(number: int) -> Features:
     return Extractor(None).extract(heard)
 
 
-def main(how: str) -> None:
+def main(how: str, *, shared: bool) -> None:
     seat.GIVE_UP_S, seat.BACKOFF_S = 1.0, (0.2, 1.0)
     remote.GROWTH_MB = 100.0
-    harm = {"encoder": WITHIN.get(how, well)}
+    harmed = "transcript" if shared else "encoder"
+    rest = [name for name in ORDER if name != harmed and not (shared and name == "encoder")]
+    harm = {harmed: WITHIN.get(how, well)}
 
     def load(name: str, _order: bytes) -> Seated:
         return Seated(Fragile(name, harm.get(name, well)), Extractor(None), {}, ())
 
-    nursery = Nursery(lambda connection: remote.serve(connection, load, judged))
-    voters = {name: RemoteVoter(name, nursery).ready() for name in ORDER}
-    first = voters["encoder"].pid
-    builds = {name: (lambda n=name: RemoteVoter(n, nursery).ready()) for name in ORDER}
+    nursery = Nursery(lambda connections: apart.serve(connections, load, judged))
+    together = Household(("encoder", "transcript"), nursery)
+    homes = {
+        name: together if shared and name != "cnn" else Household((name,), nursery)
+        for name in ORDER
+    }
+    voters = {name: homes[name].voter(name).ready() for name in ORDER}
+    first = voters[harmed].pid
+    builds = {name: (lambda n=name: homes[n].voter(n).ready()) for name in ORDER}
     panel = Panel(list(voters.values()), CONFIG, builds)
     began = harmed_s = time.monotonic()
-    reasons, decisions, others, troubles = [], set(), set(), set()
+    reasons: dict[str, list[str]] = {name: [] for name in ORDER}
+    decisions, troubles = set(), set()
     for number in range(WINDOWS):
         if number == HARM_S:
             harmed_s = time.monotonic()
             if how in WITHOUT:
                 os.kill(first, WITHOUT[how])
         features = window(number)
-        encoder, *rest = panel.poll(features)
-        others |= {vote.reason.value for vote in rest}
-        decisions.add(decide(features.window, (encoder, *rest), CONFIG.decision).reason.value)
-        reasons.append(encoder.reason.value)
+        votes = panel.poll(features)
+        decisions.add(decide(features.window, votes, CONFIG.decision).reason.value)
+        for vote in votes:
+            reasons[vote.voter].append(vote.reason.value)
         panel.tend()
         troubles |= set(panel.troubles().values())
-        renewed = panel._seats["encoder"]._worker.voter
+        renewed = panel._seats[harmed]._worker.voter
         fresh = isinstance(renewed, RemoteVoter) and renewed.pid != first
-        if number > HARM_S and fresh and encoder.reason.value == "heard":
+        if number > HARM_S and fresh and all(said[-1] == "heard" for said in reasons.values()):
             break
         time.sleep(0.02)
     back_s = time.monotonic() - harmed_s
+    pids = {seat._worker.voter.pid for seat in panel._seats.values()}  # type: ignore[union-attr]
     panel.close()
     nursery.close()
     time.sleep(0.05)
     sys.stdout.write(
         json.dumps(
             {
-                "before": reasons[:3],
-                "after": sorted(set(reasons[3:])),
-                "others": sorted(others),
+                "before": reasons[harmed][:3],
+                "after": sorted(set(reasons[harmed][3:])),
+                "companion": reasons["encoder"],
+                "others": sorted({said for name in rest for said in reasons[name]}),
                 "decisions": sorted(decisions),
                 "troubles": sorted(troubles),
-                "back": reasons[-1] == "heard",
+                "back": all(said[-1] == "heard" for said in reasons.values()),
                 "back_s": back_s,
                 "took_s": time.monotonic() - began,
+                "processes": len(pids),
                 "first_lives": Path(f"/proc/{first}").exists(),
             }
         )
@@ -147,4 +160,4 @@ def main(how: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], shared="shared" in sys.argv[2:])

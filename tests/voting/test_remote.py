@@ -1,4 +1,4 @@
-"""Three voters in three processes: whoever comes to harm is alone in it, and soon back."""
+"""Voters in other processes: who comes to harm takes its own process with it, and is soon back."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ EXPECTED = {
 }
 
 
-def observe(how: str) -> dict[str, Any]:
+def observe(how: str, *more: str) -> dict[str, Any]:
     """What tests/voting/apart.py saw; in an interpreter that has no threads yet."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.voting.apart", how],
+        [sys.executable, "-m", "tests.voting.apart", how, *more],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -54,11 +54,29 @@ def test_one_in_harm_abstains_alone_and_a_fresh_one_comes(how):
         assert any("grew from" in trouble for trouble in seen["troubles"])
 
 
+@pytest.mark.parametrize("how", ["killed", "stopped", "crash", "leak"])
+def test_of_two_in_one_process_both_come_back_and_the_third_goes_on(how):
+    seen = observe(how, "shared")
+    assert EXPECTED[how] in seen["after"]
+    assert seen["others"] == ["heard"]
+    assert set(seen["decisions"]) <= {"agreed", "unconfirmed"}
+    assert seen["back"]
+    assert seen["processes"] == 2
+    assert not seen["first_lives"]
+
+
+@pytest.mark.parametrize("how", ["hang", "nan"])
+def test_a_voter_in_trouble_does_not_keep_its_companion_from_voting(how):
+    """Until the process is ended; then it comes back with the other one."""
+    companion = observe(how, "shared")["companion"]
+    assert "heard" in companion[3 : companion.index("failed")]
+
+
 def test_a_nursery_is_refused_where_there_are_threads():
     release = threading.Event()
     thread = threading.Thread(target=release.wait)
     thread.start()
     with pytest.raises(RuntimeError, match="before the first thread"):
-        Nursery(lambda _connection: None)
+        Nursery(lambda _connections: None)
     release.set()
     thread.join()
