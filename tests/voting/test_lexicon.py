@@ -52,6 +52,9 @@ def search(text):
         ("때리지 마세요", "violence"),
         ("갇혔어요", "trapped"),
         ("지진이야", "earthquake"),
+        ("딸아 나 좀 살려 다오", "help_request"),
+        ("불길이 치솟아요", "fire"),
+        ("강도가 집에 쳐들어왔어요", "robbery"),
     ],
 )
 def test_a_call_for_help_is_confident_and_has_its_category(said, category):
@@ -86,6 +89,10 @@ def test_a_call_for_help_is_confident_and_has_its_category(said, category):
         "밥도둑이네",
         "꺼내 주세요 냉장고에서 김치",
         "열불이 나서 잠이 안 와",
+        "빌려 다오",
+        "친구가 사람 살려 하고 소리치는 꿈 꿨대",
+        "온라인 게임하다가 나 좀 살려 줘 목숨 하나 남았어",
+        "오늘 못 일어나겠어 늦잠 잘래",
         "if there's a fire use the stairs",
         "please hold for the next agent",
         "my book fell down the back of the sofa",
