@@ -2,8 +2,9 @@
 
 `phrases/<language>.tsv` holds one pattern a line: category, pattern with {a|b} alternatives and the
 mark `core` for what every transcriber must know (always in the training split). A pattern with all
-its forms belongs to one split, so that a held-out sentence is no variant of a trained one. Word
-sequences make the decoder learn sounds and not sentences; their words are split likewise.
+its forms belongs to one split, so that a held-out sentence is no variant of a trained one. Those of
+`phrases/<language>.more.tsv` are all of train, so that more of them leave val and test as they are.
+Word sequences make the decoder learn sounds and not sentences; their words are split likewise.
 """
 
 # ruff: noqa: PLR2004  (the numbers are the recipe)
@@ -14,7 +15,7 @@ import itertools
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -22,12 +23,13 @@ from typing import Literal
 import numpy as np
 
 from homeguard.labels import Category
+from homeguard.text import normalise
 from homeguard.training.corpus import Split
 
 Language = Literal["ko", "en"]
-Source = Literal["spoken", "read"]
+Source = Literal["spoken", "read", "more"]
 LANGUAGES: tuple[Language, ...] = ("ko", "en")
-SOURCES: tuple[Source, ...] = ("spoken", "read")
+SOURCES: tuple[Source, ...] = ("spoken", "read", "more")
 PHRASES_DIR = Path(__file__).parent / "phrases"
 # Of Debian's packages hunspell-ko and wamerican-small.
 WORD_LISTS: dict[Language, Path] = {
@@ -81,8 +83,9 @@ def sentences(
 ) -> tuple[Sentence, ...]:
     """Every form of every pattern of `language`, in file order.
 
-    "spoken" ones make the speech corpus, "read" ones are for the text classifier alone. Raises
-    SentenceError for a malformed line, naming it.
+    "spoken" ones make the speech corpus, "read" ones are for the text classifier alone, and so are
+    "more": all of train, without what another source holds out. Raises SentenceError for a
+    malformed line, naming it.
     """
     file = folder / (f"{language}.tsv" if source == "spoken" else f"{language}.{source}.tsv")
     found: dict[str, Sentence] = {}
@@ -91,7 +94,12 @@ def sentences(
             continue
         for sentence in _forms(line, language, where=f"{file}:{number}"):
             found.setdefault(sentence.text, sentence)
-    return tuple(found.values())
+    if source != "more":
+        return tuple(found.values())
+    held_out = _held_out(language, folder)
+    return tuple(
+        replace(s, split="train") for s in found.values() if normalise(s.text) not in held_out
+    )
 
 
 def urgent_form(sentence: Sentence, rng: np.random.Generator) -> str:
@@ -133,6 +141,18 @@ def split_of(group: str) -> Split:
         if bucket in buckets:
             return split
     return "train"
+
+
+@cache
+def _held_out(language: Language, folder: Path) -> frozenset[str]:
+    """Normal forms of all sentences of val and test."""
+    return frozenset(
+        normalise(s.text)
+        for source in SOURCES
+        if source != "more"
+        for s in sentences(language, folder, source)
+        if s.split != "train"
+    )
 
 
 def _forms(line: str, language: Language, where: str) -> Iterator[Sentence]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from homeguard.labels import Category
+from homeguard.text import normalise
 from homeguard.training import sentences as sentences_module
 from homeguard.training.sentences import (
     LANGUAGES,
@@ -51,6 +52,27 @@ def test_core_phrases_are_always_trained() -> None:
     core = [s for s in sentences("ko") if s.is_core]
     assert "살려주세요" in {s.text for s in core}
     assert {s.split for s in core} == {"train"}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_sentences_added_later_are_of_train_and_hold_no_held_out_one(language: Language) -> None:
+    first = [
+        s for source in SOURCES if source != "more" for s in sentences(language, source=source)
+    ]
+    held_out = {normalise(s.text) for s in first if s.split != "train"}
+    more = sentences(language, source="more")
+    assert {s.split for s in more} == {"train"}
+    assert held_out.isdisjoint(normalise(s.text) for s in more)
+
+
+def test_an_added_sentence_that_is_held_out_is_left_out(tmp_path: Path) -> None:
+    lines = [f"indoor\tword{i}" for i in range(40)]
+    for name in ("en.tsv", "en.read.tsv", "en.more.tsv"):
+        (tmp_path / name).write_text("\n".join([*lines, f"indoor\t{name}"]), encoding="utf-8")
+    held_out = {s.text for s in sentences("en", tmp_path) if s.split != "train"}
+    more = {s.text for s in sentences("en", tmp_path, "more")}
+    assert held_out
+    assert more == {"en.more.tsv", *(f"word{i}" for i in range(40))} - held_out
 
 
 def test_a_malformed_line_is_named(tmp_path: Path) -> None:
