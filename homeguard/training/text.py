@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from homeguard.training.text_lines import (
 )
 
 STEP = 0.05  # of the shipped weights
+RARITY_STEP = 0.1  # of how rare a feature is
 _TEMPERATURES = np.geomspace(0.25, 4.0, 49)
 # A threshold above the confidence of the lexicon's signs would silence them.
 _LOWEST, _HIGHEST = 0.3, 0.75
@@ -71,21 +72,26 @@ class TextScore:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextModel:
-    """Linear scores over features; the file format is the one the transcript voter reads."""
+    """Linear scores over features; the file format is the one the transcript voter reads.
+
+    `rarity` weighs a feature within its text: the inverse frequency of the sentences it is in.
+    """
 
     sizes: tuple[int, ...]
     reach: int
     ngrams: dict[str, NDArray[np.float64]]
+    rarity: dict[str, float]
     bias: NDArray[np.float64]
     temperature: float = 1.0
 
     def scores(self, text: str) -> NDArray[np.float64]:
-        """Scores by LABELS: bias plus the unit vector of 1 + ln(count) of the known features."""
+        """Scores by LABELS: bias and the unit vector of rarity x (1 + ln(count)) of features."""
         found = features(text, self.sizes, self.reach)
         counts = Counter(gram for gram in found if gram in self.ngrams)
         if not counts:
             return self.bias / self.temperature
         values = 1.0 + np.log(np.array(list(counts.values()), dtype=np.float64))
+        values *= [self.rarity[gram] for gram in counts]
         values /= np.linalg.norm(values)
         evidence = values @ np.stack([self.ngrams[g] for g in counts])
         return np.asarray((self.bias + evidence) / self.temperature)
@@ -107,6 +113,8 @@ class TextModel:
             "sizes": self.sizes,
             "reach": self.reach,
             "step": STEP,
+            "rarity_step": RARITY_STEP,
+            "rarity": [round(self.rarity[gram] / RARITY_STEP) for gram in self.ngrams],
             "temperature": self.temperature,
             "bias": [round(float(b), 4) for b in self.bias],
             "options": asdict(options),
@@ -167,7 +175,8 @@ def fit(
     texts, labels = [line.text for line in learned], [line.label for line in learned]
     grams = [Counter(features(text, options.sizes, options.reach)) for text in texts]
     vocabulary = _vocabulary(grams, np.array(labels), options)
-    matrix = _matrix(grams, vocabulary)
+    rarity = _rarity(grams, vocabulary)
+    matrix = _matrix(grams, rarity)
     present = sorted(set(labels))
     solver = LogisticRegression(C=options.strength, max_iter=150, class_weight=_weights(labels))
     solver.fit(matrix, labels)
@@ -175,9 +184,8 @@ def fit(
     weights = np.zeros((len(vocabulary), len(LABELS)))
     bias = np.full(len(LABELS), -20.0)
     weights[:, present], bias[present] = solver.coef_.T, solver.intercept_
-    return TextModel(
-        options.sizes, options.reach, dict(zip(vocabulary, weights, strict=True)), bias
-    )
+    ngrams = dict(zip(vocabulary, weights, strict=True))
+    return TextModel(options.sizes, options.reach, ngrams, rarity, bias)
 
 
 def with_copies(
@@ -275,18 +283,27 @@ def _vocabulary(
     return sorted(best)
 
 
-def _matrix(grams: Sequence[Counter[str]], vocabulary: Sequence[str]) -> csr_matrix:
-    places = {gram: place for place, gram in enumerate(vocabulary)}
+def _rarity(grams: Sequence[Counter[str]], vocabulary: Sequence[str]) -> dict[str, float]:
+    """1 + ln(texts / texts with it) of every n-gram, in the steps in which it is written."""
+    seen = Counter(gram for counts in grams for gram in counts)
+    exact = {gram: 1.0 + math.log((1 + len(grams)) / (1 + seen[gram])) for gram in vocabulary}
+    return {gram: round(value / RARITY_STEP) * RARITY_STEP for gram, value in exact.items()}
+
+
+def _matrix(grams: Sequence[Counter[str]], rarity: Mapping[str, float]) -> csr_matrix:
+    places = {gram: place for place, gram in enumerate(rarity)}
     values: list[float] = []
     columns: list[int] = []
     starts = [0]
     for counts in grams:
-        known = {places[g]: 1.0 + math.log(n) for g, n in counts.items() if g in places}
+        known = {
+            places[g]: rarity[g] * (1.0 + math.log(n)) for g, n in counts.items() if g in places
+        }
         norm = math.sqrt(sum(v * v for v in known.values())) or 1.0
         columns += known
         values += [v / norm for v in known.values()]
         starts.append(len(columns))
-    return csr_matrix((values, columns, starts), shape=(len(grams), len(vocabulary)))
+    return csr_matrix((values, columns, starts), shape=(len(grams), len(rarity)))
 
 
 def _weights(labels: Sequence[int]) -> dict[int, float]:

@@ -33,11 +33,12 @@ class Reading:
 
 
 class TextClassifier:
-    """Softmax over "normal" and emergencies; features are 1 + ln(count), of length one.
+    """Softmax over "normal" and emergencies; features are rarity x (1 + ln(count)), of length one.
 
     model.json: `labels`, "normal" first; `sizes` and `reach` as in `homeguard.text.features`;
-    `ngrams`, each feature with its weights by label in steps of `step`; `bias` by label;
-    `temperature`.
+    `ngrams`, each feature with its weights by label in steps of `step`; `rarity`, a number for
+    each feature in steps of `rarity_step`, 1 where it is missing; `bias` by label; `temperature`,
+    by which all scores are divided.
     """
 
     def __init__(
@@ -47,17 +48,17 @@ class TextClassifier:
         reach: int,
         ngrams: Sequence[str],
         weights: Float32,
+        rarity: Float32,
         bias: NDArray[np.float64],
-        temperature: float,
     ) -> None:
-        """`weights` is (len(ngrams), len(labels)), `bias` by label."""
+        """`weights` is (len(ngrams), len(labels)), `rarity` (len(ngrams),), `bias` by label."""
         self._categories = tuple(Category(label) for label in labels[1:])
         self._sizes = sizes
         self._reach = reach
         self._places = {feature: place for place, feature in enumerate(ngrams)}
         self._weights = weights
+        self._rarity = rarity
         self._bias = bias
-        self._temperature = temperature
 
     @classmethod
     def load(cls, path: Path) -> TextClassifier:
@@ -71,11 +72,17 @@ class TextClassifier:
     @classmethod
     def _parse(cls, raw: dict[str, Any]) -> TextClassifier:
         labels = tuple(raw["labels"])
-        step = float(raw.get("step", 1.0))
+        temperature = float(raw.get("temperature", 1.0))
+        step = float(raw.get("step", 1.0)) / temperature
         rows = list(raw["ngrams"].values())
         weights = (np.array(rows, np.float64).reshape(len(rows), -1) * step).astype(np.float32)
-        bias = np.asarray(raw["bias"], np.float64)
+        bias = np.asarray(raw["bias"], np.float64) / temperature
+        rarity = np.array(raw.get("rarity", [1.0] * len(rows)), np.float64)
+        rarity = (rarity * float(raw.get("rarity_step", 1.0))).astype(np.float32)
         wanted = (len(labels),)
+        if rarity.shape != (len(rows),):
+            message = "needs a rarity for every n-gram"
+            raise ValueError(message)
         if labels[0] != NORMAL or bias.shape != wanted or (rows and weights.shape[1:] != wanted):
             message = f"needs {NORMAL!r} first and a weight for every label"
             raise ValueError(message)
@@ -86,13 +93,13 @@ class TextClassifier:
             # Copies, side by side: the parsed ones lie among what is given back.
             SEPARATOR.join(raw["ngrams"]).split(SEPARATOR) if rows else (),
             weights.reshape(-1, len(labels)),
+            rarity,
             bias,
-            float(raw.get("temperature", 1.0)),
         )
 
     def read(self, text: str) -> Reading:
         """Judge a sentence as it was written down; empty text is normal by its bias."""
-        scores = (self._bias + self._evidence(text)) / self._temperature
+        scores = self._bias + self._evidence(text)
         shares = np.exp(scores - scores.max())
         shares /= shares.sum()
         best = int(shares[1:].argmax())
@@ -101,8 +108,8 @@ class TextClassifier:
     def shares(self, text: str) -> NDArray[np.float64]:
         """What each symbol of `to_jamo(text)`, a space put before and after, adds to the score.
 
-        The score is the likeliest emergency's over "normal", before the temperature; with the
-        biases the shares sum up to it. A feature's part is shared evenly among its symbols.
+        The score is the likeliest emergency's over "normal"; with the biases the shares sum up
+        to it. A feature's part is shared evenly among its symbols.
         """
         shares = np.zeros(len(to_jamo(text)) + 2)
         best = 1 + self._categories.index(self.read(text).category)
@@ -127,6 +134,7 @@ class TextClassifier:
 
     def _values(self, counts: Counter[int]) -> NDArray[np.float64]:
         values = 1.0 + np.log(np.array(list(counts.values()), np.float64))
+        values *= self._rarity[list(counts)]
         return np.asarray(values / max(float(np.linalg.norm(values)), 1e-12), np.float64)
 
 
