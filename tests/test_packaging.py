@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 UNIT = ROOT / "systemd" / "homeguard.service"
 LOCKS = ("requirements.lock", "requirements-train.txt")
+SOURCES = ("pyproject.toml", "README.md", "config.yaml", "homeguard", "models")
 
 
 @pytest.mark.parametrize("name", LOCKS)
@@ -54,7 +55,7 @@ def test_the_command_is_installed():
 def test_a_wheel_holds_package_models_and_scene(tmp_path):
     source = tmp_path / "source"
     tracked = subprocess.run(
-        ["git", "ls-files", "-z", "pyproject.toml", "README.md", "homeguard", "models"],
+        ["git", "ls-files", "-z", *SOURCES],
         cwd=ROOT,
         capture_output=True,
         check=True,
@@ -68,6 +69,7 @@ def test_a_wheel_holds_package_models_and_scene(tmp_path):
     names = set(zipfile.ZipFile(wheel).namelist())
     models = {f"homeguard/{name}" for name in tracked.split("\0") if name.startswith("models/")}
     assert {
+        "homeguard/config.yaml",
         "homeguard/pipeline.py",
         "homeguard/demo/scene.ogg",
         "homeguard/demo/scene.json",
