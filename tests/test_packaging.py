@@ -13,7 +13,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 UNIT = ROOT / "systemd" / "homeguard.service"
-LOCKS = ("requirements.lock", "requirements-train.txt")
+LOCKS = ("requirements.lock", "requirements-run.lock", "requirements-train.txt")
+SCRIPTS = (
+    *("run", "test", ".ci/run", "scripts/setup", "scripts/lab"),
+    *("deploy/install.sh", "deploy/homeguard"),
+)
 SOURCES = ("pyproject.toml", "README.md", "config.yaml", "homeguard", "models")
 
 
@@ -37,6 +41,17 @@ def test_onnxruntime_is_older_than_its_telemetry():
     versions = re.findall(r"^onnxruntime==1\.(\d+)", lock, re.MULTILINE)
     assert versions
     assert all(int(minor) < 29 for minor in versions)
+
+
+def test_a_service_gets_the_versions_that_were_tested_and_no_tools_of_ours():
+    tested, run = (_blocks(name) for name in LOCKS[:2])
+    assert run < tested
+    assert not re.search(r"^(pytest|mypy|ruff|matplotlib|hypothesis)==", "".join(run), re.MULTILINE)
+
+
+def _blocks(lock):
+    text = (ROOT / lock).read_text(encoding="utf-8")
+    return set(re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:])
 
 
 def test_the_lock_covers_every_dependency():
@@ -78,7 +93,7 @@ def test_a_wheel_holds_package_models_and_scene(tmp_path):
     assert not any(name.startswith(("tests/", "docs/")) for name in names)
 
 
-@pytest.mark.parametrize("script", ["run", "test", ".ci/run", "scripts/setup", "scripts/lab"])
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_scripts_are_executable_and_lint_clean(script):
     assert os.access(ROOT / script, os.X_OK)
     if not (shellcheck := shutil.which("shellcheck")):
