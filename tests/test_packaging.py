@@ -16,7 +16,7 @@ UNIT = ROOT / "systemd" / "homeguard.service"
 LOCKS = ("requirements.lock", "requirements-run.lock", "requirements-train.txt")
 SCRIPTS = (
     *("run", "test", ".ci/run", "scripts/setup", "scripts/lab"),
-    *("deploy/install.sh", "deploy/homeguard"),
+    *("deploy/install.sh", "deploy/homeguard", "deploy/homeguard-alive"),
 )
 SOURCES = ("pyproject.toml", "README.md", "config.yaml", "homeguard", "models")
 
@@ -108,6 +108,21 @@ def analyze():
     return tool
 
 
+def test_the_installer_says_what_it_would_do_and_does_nothing(tmp_path):
+    if not shutil.which("dpkg"):
+        pytest.skip("no Debian")
+    before = Path("/opt/homeguard").exists()
+    installer = ROOT / "deploy" / "install.sh"
+    for options in (["--dry-run"], ["--dry-run", "--uninstall", "--purge"]):
+        done = subprocess.run([installer, *options], capture_output=True, text=True, check=True)
+        assert "/etc/homeguard" in done.stdout
+    assert Path("/opt/homeguard").exists() == before
+    wrong = subprocess.run([installer, "--nope"], capture_output=True, text=True, check=False)
+    assert (wrong.returncode, "--help" in wrong.stderr) == (1, True)
+    usage = subprocess.run([installer, "--help"], capture_output=True, text=True, check=True)
+    assert "--uninstall" in usage.stdout
+
+
 def test_systemd_understands_every_line_of_the_unit(tmp_path, analyze):
     # verify wants the binary to exist; unknown keys only show on stderr, its exit code is 0.
     text = UNIT.read_text(encoding="utf-8")
@@ -122,6 +137,11 @@ def test_the_sandbox_exposes_little(analyze):
     command = [analyze, "security", "--offline=true", "--threshold=20", UNIT]
     check = subprocess.run(command, capture_output=True, text=True, check=False)
     assert check.returncode == 0, check.stdout[-200:]
+
+
+def test_the_unit_needs_no_program_that_a_small_debian_lacks():
+    programs = re.findall(r"^Exec\w+=(\S+)", UNIT.read_text(encoding="utf-8"), re.MULTILINE)
+    assert programs == ["/opt/homeguard/venv/bin/homeguard", "/bin/sh"]
 
 
 def test_the_unit_is_watched_and_never_gives_up():
