@@ -21,7 +21,7 @@ command=/usr/local/bin/homeguard
 packages=(python3 python3-venv libportaudio2)
 
 dry_run=0 yes=0 start=1 uninstall=0 purge=0 changed=0
-init_options=()
+init_options=() kept=()
 
 say() { printf 'homeguard: %s\n' "$*"; }
 die() { say "$*" >&2; exit 1; }
@@ -134,9 +134,14 @@ make_environment() {
     before=$(readlink "$prefix/venv" || true)
     ln -sfn "venv-$name" "$prefix/.venv-new"
     mv -T "$prefix/.venv-new" "$prefix/venv"
+    kept=("venv-$name" "$before")
+}
+
+# Old programs but the one before; last, for it may take long on a memory card.
+remove_old_environments() {
     local old
     for old in "$prefix"/venv-*; do
-        case ${old##*/} in "venv-$name" | "$before") ;; *) rm -rf "$old" ;; esac
+        case " ${kept[*]} " in *" ${old##*/} "*) ;; *) rm -rf "$old" ;; esac
     done
 }
 
@@ -201,6 +206,7 @@ install_all() {
     make_credential "${HOMEGUARD_TWILIO_AUTH_TOKEN:-}" twilio_auth_token
     place 644 "$source/systemd/homeguard.service" "$unit"
     start_service
+    [ "$dry_run" = 1 ] || remove_old_environments
     say "done. Next: sudo homeguard doctor, then sudo homeguard test-alert"
 }
 
