@@ -134,12 +134,13 @@ make_environment() {
     before=$(readlink "$prefix/venv" || true)
     ln -sfn "venv-$name" "$prefix/.venv-new"
     mv -T "$prefix/.venv-new" "$prefix/venv"
-    kept=("venv-$name" "$before")
+    [ "$before" = "venv-$name" ] || kept=("venv-$name" "$before")
 }
 
 # Old programs but the one before; last, for it may take long on a memory card.
 remove_old_environments() {
     local old
+    [ ${#kept[@]} -gt 0 ] || return 0
     for old in "$prefix"/venv-*; do
         case " ${kept[*]} " in *" ${old##*/} "*) ;; *) rm -rf "$old" ;; esac
     done
