@@ -12,12 +12,16 @@ from contextlib import suppress
 from pathlib import Path
 
 
+LOADING_S = 120  # as TimeoutStartSec of the unit
+
+
 class Notifier:
     """Speaks to the service manager or the health check that the environment names."""
 
     def __init__(self, environ: dict[str, str] | None = None) -> None:
         environ = environ if environ is not None else dict(os.environ)
         address = environ.get("NOTIFY_SOCKET", "")
+        self._watchdog = environ.get("WATCHDOG_USEC", "")
         file = environ.get("HOMEGUARD_ALIVE_FILE", "")
         self._file = Path(file) if file else None
         if self._file is not None:
@@ -27,7 +31,13 @@ class Notifier:
 
     def ready(self, status: str) -> None:
         """The daemon does its job now."""
-        self._send(f"READY=1\nSTATUS={status}")
+        watched = f"\nWATCHDOG_USEC={self._watchdog}" if self._watchdog else ""
+        self._send(f"READY=1\nSTATUS={status}{watched}")
+
+    def loading(self) -> None:
+        """No sign of life for LOADING_S at most, then `ready`: models are loaded anew."""
+        if self._watchdog:
+            self._send(f"WATCHDOG_USEC={LOADING_S * 1_000_000}")
 
     def alive(self) -> None:
         """Feed the watchdog."""

@@ -23,6 +23,21 @@ def test_messages_reach_the_service_manager(tmp_path):
     assert received == [b"READY=1\nSTATUS=listening in 1 room", b"WATCHDOG=1", b"STOPPING=1"]
 
 
+def test_a_reload_may_take_longer_than_the_watchdog_waits(tmp_path):
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path)
+        manager.settimeout(5)
+        notifier = Notifier({"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "30000000"})
+        notifier.loading()
+        notifier.ready("listening")
+        received = [manager.recv(1024) for _ in range(2)]
+    assert received == [
+        b"WATCHDOG_USEC=120000000",
+        b"READY=1\nSTATUS=listening\nWATCHDOG_USEC=30000000",
+    ]
+
+
 def test_nothing_is_sent_where_no_manager_asks():
     Notifier({}).alive()
 
