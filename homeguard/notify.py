@@ -11,7 +11,6 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-
 LOADING_S = 120  # as TimeoutStartSec of the unit
 
 
