@@ -70,13 +70,13 @@ def save(path: Path, text: str) -> None:
         raise HomeGuardError(message) from exc
 
 
-def _edits(node: yaml.Node, wanted: Any, text: str) -> Iterator[Edit]:  # noqa: ANN401 - JSON
+def _edits(node: yaml.Node | None, wanted: Any, text: str) -> Iterator[Edit]:  # noqa: ANN401 - JSON
     """What has to change below `node` for it to say `wanted`."""
     if isinstance(node, yaml.MappingNode) and not node.flow_style:
         for key, value in node.value:
             if key.value in wanted:
                 yield from _edits(value, wanted[key.value], text)
-    elif _says(node) != wanted:
+    elif node is not None and _says(node) != wanted:
         if isinstance(node, yaml.SequenceNode) and any(isinstance(w, dict) for w in wanted):
             yield from _item_edits(node, wanted, text)
         else:
@@ -124,9 +124,9 @@ def _flow(value: Any) -> str:  # noqa: ANN401 - JSON
 def _says(node: yaml.Node) -> Any:  # noqa: ANN401 - YAML
     loader = yaml.SafeLoader("")
     try:
-        return loader.construct_document(node)  # type: ignore[no-untyped-call]
+        return loader.construct_document(node)
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()
 
 
 def _end(node: yaml.Node) -> int:
