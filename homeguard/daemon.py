@@ -185,6 +185,7 @@ class Daemon:
                 prune_at = time.monotonic() + PRUNE_EVERY_S
                 self._forget()
         _log.info("stopping")
+        self._notifier.loading()  # on a small machine a reload takes longer than the watchdog waits
 
     def _hear(self, chunk: AudioChunk) -> None:
         listener = self._listener(chunk.room)

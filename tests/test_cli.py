@@ -31,7 +31,7 @@ from tests.voting.hub import hub
 from tests.voting.tiny_models import tiny_set, tiny_whisper
 
 COMMANDS = [
-    *("run", "demo", "analyze", "devices", "check-config", "doctor", "test-alert"),
+    *("init", "run", "demo", "analyze", "devices", "check-config", "doctor", "test-alert"),
     *("incidents", "models", "benchmark", "train", "evaluate", "export"),
 ]
 

@@ -13,7 +13,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 UNIT = ROOT / "systemd" / "homeguard.service"
-LOCKS = ("requirements.lock", "requirements-train.txt")
+LOCKS = ("requirements.lock", "requirements-run.lock", "requirements-train.txt")
+SCRIPTS = (
+    *("run", "test", ".ci/run", "scripts/setup", "scripts/lab"),
+    *("deploy/install.sh", "deploy/homeguard", "deploy/homeguard-alive"),
+)
+SOURCES = ("pyproject.toml", "README.md", "config.yaml", "homeguard", "models")
 
 
 @pytest.mark.parametrize("name", LOCKS)
@@ -38,6 +43,17 @@ def test_onnxruntime_is_older_than_its_telemetry():
     assert all(int(minor) < 29 for minor in versions)
 
 
+def test_a_service_gets_the_versions_that_were_tested_and_no_tools_of_ours():
+    tested, run = (_blocks(name) for name in LOCKS[:2])
+    assert run < tested
+    assert not re.search(r"^(pytest|mypy|ruff|matplotlib|hypothesis)==", "".join(run), re.MULTILINE)
+
+
+def _blocks(lock):
+    text = (ROOT / lock).read_text(encoding="utf-8")
+    return set(re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:])
+
+
 def test_the_lock_covers_every_dependency():
     check = subprocess.run(
         [sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False
@@ -54,7 +70,7 @@ def test_the_command_is_installed():
 def test_a_wheel_holds_package_models_and_scene(tmp_path):
     source = tmp_path / "source"
     tracked = subprocess.run(
-        ["git", "ls-files", "-z", "pyproject.toml", "README.md", "homeguard", "models"],
+        ["git", "ls-files", "-z", *SOURCES],
         cwd=ROOT,
         capture_output=True,
         check=True,
@@ -68,6 +84,7 @@ def test_a_wheel_holds_package_models_and_scene(tmp_path):
     names = set(zipfile.ZipFile(wheel).namelist())
     models = {f"homeguard/{name}" for name in tracked.split("\0") if name.startswith("models/")}
     assert {
+        "homeguard/config.yaml",
         "homeguard/pipeline.py",
         "homeguard/demo/scene.ogg",
         "homeguard/demo/scene.json",
@@ -76,7 +93,7 @@ def test_a_wheel_holds_package_models_and_scene(tmp_path):
     assert not any(name.startswith(("tests/", "docs/")) for name in names)
 
 
-@pytest.mark.parametrize("script", ["run", "test", ".ci/run", "scripts/setup", "scripts/lab"])
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_scripts_are_executable_and_lint_clean(script):
     assert os.access(ROOT / script, os.X_OK)
     if not (shellcheck := shutil.which("shellcheck")):
@@ -89,6 +106,21 @@ def analyze():
     if not (tool := shutil.which("systemd-analyze")):
         pytest.skip("no systemd on this machine")
     return tool
+
+
+def test_the_installer_says_what_it_would_do_and_does_nothing(tmp_path):
+    if not shutil.which("dpkg"):
+        pytest.skip("no Debian")
+    before = Path("/opt/homeguard").exists()
+    installer = ROOT / "deploy" / "install.sh"
+    for options in (["--dry-run"], ["--dry-run", "--uninstall", "--purge"]):
+        done = subprocess.run([installer, *options], capture_output=True, text=True, check=True)
+        assert "/etc/homeguard" in done.stdout
+    assert Path("/opt/homeguard").exists() == before
+    wrong = subprocess.run([installer, "--nope"], capture_output=True, text=True, check=False)
+    assert (wrong.returncode, "--help" in wrong.stderr) == (1, True)
+    usage = subprocess.run([installer, "--help"], capture_output=True, text=True, check=True)
+    assert "--uninstall" in usage.stdout
 
 
 def test_systemd_understands_every_line_of_the_unit(tmp_path, analyze):
@@ -105,6 +137,11 @@ def test_the_sandbox_exposes_little(analyze):
     command = [analyze, "security", "--offline=true", "--threshold=20", UNIT]
     check = subprocess.run(command, capture_output=True, text=True, check=False)
     assert check.returncode == 0, check.stdout[-200:]
+
+
+def test_the_unit_needs_no_program_that_a_small_debian_lacks():
+    programs = re.findall(r"^Exec\w+=(\S+)", UNIT.read_text(encoding="utf-8"), re.MULTILINE)
+    assert programs == ["/opt/homeguard/venv/bin/homeguard", "/bin/sh"]
 
 
 def test_the_unit_is_watched_and_never_gives_up():

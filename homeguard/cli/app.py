@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from homeguard import __version__
-from homeguard.cli import benchmark, check, history, lab, listen, model_store, service
+from homeguard.cli import benchmark, check, history, init, lab, listen, model_store, service
 from homeguard.cli.exits import report
 
 
@@ -63,10 +63,12 @@ def homeguard(
     logging.getLogger("homeguard").addHandler(logging.NullHandler())
 
 
+STARTING = "Starting"
 LISTENING = "Listening"
 CHECKING = "Checking"
 LAB = "Lab (needs the environment that scripts/lab makes)"
 
+app.command("init", rich_help_panel=STARTING)(init.init)
 app.command("run", rich_help_panel=LISTENING)(service.run)
 app.command("demo", rich_help_panel=LISTENING)(service.demo)
 app.command("analyze", rich_help_panel=LISTENING)(listen.analyze)
