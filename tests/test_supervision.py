@@ -10,7 +10,8 @@ from typing import cast
 
 import pytest
 
-from homeguard.alerting.dispatch import Courier, Dispatcher
+from homeguard.alerting.courier import Courier
+from homeguard.alerting.dispatch import Dispatcher
 from homeguard.alerting.escalation import Planner
 from homeguard.alerting.mqtt_link import Message, MqttLink
 from homeguard.alerting.mute import Mute
