@@ -210,7 +210,9 @@ class Daemon:
         """Delete what is past its time: clips, and incidents with what was said in them."""
         self._clips.prune(self._tracker.running_ids())
         try:
-            self._outbox.forget(self._now() - timedelta(days=self._config.alerts.keep_days))
+            kept = self._now() - timedelta(days=self._config.alerts.keep_days)
+            self._outbox.forget(kept)
+            self._outbox.drills.forget(kept)
             self._outbox.answers.forget(self._now() - 2 * ANSWERABLE)
         except sqlite3.Error as exc:
             _log.warning("old incidents could not be deleted: %s", exc)

@@ -306,6 +306,7 @@ class FaultCause(StrEnum):
     DISK = "disk"  # full or failing
     DATABASE = "database"  # was damaged and set aside
     UNJUDGED = "unjudged"  # no voter is left: nothing is judged
+    TEST = "test"  # the last test through the real channels has not arrived, or is overdue
     MUTED = "muted"  # somebody muted the home: meant, but everybody is to know
 
     @property

@@ -35,6 +35,7 @@ def configure(directory: Path, broker: Mosquitto, gateway: Gateway, **room: str)
         "rooms": [{"name": "den", "label": "거실", **room}],
         "mqtt": {"host": "127.0.0.1", "port": broker.port, "username": NODE_USER},
         "alerts": {"contacts": [{"name": "미나", "phone": "+821012345678"}]},
+        "health": {"weekly_test": ""},
         "sms": {
             "enabled": True,
             "account_sid": ACCOUNT,

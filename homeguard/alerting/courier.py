@@ -133,18 +133,19 @@ class Courier:
             self._mark(lambda: self._outbox.accepted(parcel.id, reference, at))
 
     def _poll(self, parcel: Parcel) -> None:
+        error = None
         try:
             receipt = self.channel.poll(parcel.reference or "")
         except DeliveryError as exc:
             _log.debug("%s: no word on a message: %s", self.channel.name, exc)
-            receipt = Receipt(DeliveryState.ACCEPTED)
+            receipt, error = Receipt(DeliveryState.ACCEPTED), str(exc)
         if receipt.state is not DeliveryState.ACCEPTED:
             self._received(parcel, receipt)
             return
         pause = timedelta(seconds=min(_LAST_BACKOFF_S, _FIRST_POLL_S * 2.0 ** min(parcel.polls, 8)))
         late = self._now() - parcel.due_at > timedelta(seconds=self._config.give_up_after_s)
         at = None if late else self._now() + pause
-        self._mark(lambda: self._outbox.poll_again(parcel.id, at))
+        self._mark(lambda: self._outbox.poll_again(parcel.id, at, error))
 
     def _mark(self, note: Callable[[], None]) -> None:
         """Note an outcome; what the disk refuses is kept and noted before anything else is sent.

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from homeguard.config import Config, ConfigError, ContactConfig, EscalationConfig, parse_hours
+from homeguard.config import Config, ConfigError, ContactConfig, EscalationConfig
 from homeguard.domain import (
     Alert,
     Change,
@@ -22,9 +22,9 @@ from homeguard.domain import (
     IncidentState,
     Outgoing,
 )
+from homeguard.hours import DAYS, parse_hours
 
 FAULT_TO_ALL = timedelta(hours=1)  # a fault that lasts so long is told to every contact
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 class Kind(StrEnum):
@@ -170,7 +170,7 @@ def home_zone(name: str) -> ZoneInfo | None:
 def _is_on_duty(contact: ContactConfig, local: datetime) -> bool:
     """A shift over midnight belongs to the day on which it begins."""
     start, end = parse_hours(contact.hours)
-    today, yesterday = _DAYS[local.weekday()], _DAYS[local.weekday() - 1]
+    today, yesterday = DAYS[local.weekday()], DAYS[local.weekday() - 1]
     now = local.time().replace(tzinfo=None)
     if start < end:
         return today in contact.days and start <= now < end

@@ -58,8 +58,10 @@ _FAULTS = {
     FaultCause.DISK: {"ko": "저장 장치 고장", "en": "disk full or failing"},
     FaultCause.DATABASE: {"ko": "기록 파일 손상", "en": "database was damaged"},
     FaultCause.UNJUDGED: {"ko": "판단 모델 모두 멈춤", "en": "nothing is judged"},
+    FaultCause.TEST: {"ko": "알림 시험 실패", "en": "test alert did not arrive"},
     FaultCause.MUTED: {"ko": "위급한 것만 알림", "en": "only critical alerts"},
 }
+_DRILL = {"ko": "알림 점검, 하실 일 없음", "en": "of the alert path, nothing to do"}
 _LATE = {"ko": "지연", "en": "LATE"}
 
 Link = Callable[[Alert, Contact], str | None]  # an alert about an incident
@@ -85,7 +87,7 @@ class Texter:
             return self._fault(alert, language)
         incident = alert.after
         head = _head(alert, language)
-        what = incident.category.name_in(language)
+        what = _DRILL[language] if _kind(alert) == "test" else incident.category.name_in(language)
         room = self._rooms.get(incident.room, incident.room)
         when = self._when(incident, alert, language)
         by = incident.acknowledged_by if _kind(alert) == "acknowledged" else None

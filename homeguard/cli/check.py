@@ -11,8 +11,8 @@ from homeguard.cli.exits import ExitCode, complain
 from homeguard.cli.options import ConfigOption, JsonOption, find_config, load_config
 
 if TYPE_CHECKING:
+    from homeguard.checkup import Check
     from homeguard.config import Config
-    from homeguard.doctor import Check
 
 
 def check_config(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults import broker, crash, daemon, hearing, sms, storage, storm, voters, web
+from tests.faults import broker, crash, daemon, drills, hearing, sms, storage, storm, voters, web
 from tests.faults.table import Row
 
 ROWS: tuple[Row, ...] = (
@@ -10,6 +10,7 @@ ROWS: tuple[Row, ...] = (
     *voters.ROWS,
     *broker.ROWS,
     *sms.ROWS,
+    *drills.ROWS,
     *storage.ROWS,
     *crash.ROWS,
     *storm.ROWS,
