@@ -89,6 +89,7 @@ class AudioChunk:
     room: str
     start_s: float
     samples: Float32
+    nonfinite: int = 0  # samples in or just before it that were no number, and became 0
 
     @property
     def end_s(self) -> float:
