@@ -133,14 +133,17 @@ class Decoder:
         """Why the process has ended."""
         code = self._process.wait()
         if code == -signal.SIGXCPU:
-            limits = order.limits
-            return (
-                f"decoding took more than {limits.cpu_s:g} s of processor time and "
-                f"{limits.cpu_per_s:g} s for each second of sound"
-            )
+            return _too_slow(order.limits)
         if code < 0:
             return f"the decoder crashed on it ({signal.Signals(-code).name})"
         return f"the decoder ended with exit code {code}: can it start? (pip check)"
+
+
+def _too_slow(limits: Limits) -> str:
+    return (
+        f"decoding took more than {limits.cpu_s:g} s of processor time and "
+        f"{limits.cpu_per_s:g} s for each second of sound"
+    )
 
 
 _lock = threading.Lock()
@@ -230,7 +233,11 @@ def _serve(connection: Connection) -> None:
 
 
 def _send(connection: Connection, sound: Iterator[AudioChunk], limits: Limits, batch: int) -> None:
-    """Send the sound as it comes, what had come before an error too."""
+    """Send the sound as it comes, what had come before an error too.
+
+    The kernel ends a process that computes without end; it looks only now and then, so that one
+    that computes in short bursts is held to its time here.
+    """
     began_s, granted_s = time.process_time(), 0.0
     letter: list[bytes] = []
     try:
@@ -238,6 +245,8 @@ def _send(connection: Connection, sound: Iterator[AudioChunk], limits: Limits, b
             if chunk.end_s >= granted_s + EXTENDED_EVERY_S:
                 granted_s = chunk.end_s
                 _grant_time(limits, granted_s, began_s)
+            if time.process_time() - began_s > limits.cpu_s + limits.cpu_per_s * chunk.end_s:
+                raise SourceError(_too_slow(limits), retryable=False)
             letter.append(_HEAD.pack(len(chunk.samples), chunk.nonfinite, chunk.start_s))
             letter.append(chunk.samples.tobytes())
             if len(letter) >= 2 * batch:
