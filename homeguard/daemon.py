@@ -225,6 +225,10 @@ class Daemon:
                 listener.finish()
 
     def _tick(self) -> None:
+        if all(listener.hopeless for listener in self._listeners):
+            reasons = "; ".join(f"{li.name}: {li.hopeless}" for li in self._listeners)
+            message = f"nothing can be heard, now or later: {reasons}"
+            raise HomeGuardError(message)
         panel = self._voting.panel
         panel.tend()
         troubles = panel.troubles()

@@ -108,6 +108,7 @@ class Planner:
     def _fault(self, alert: FaultAlert, now: datetime, told: Collection[str]) -> list[Delivery]:
         """Broadcast; the first contact on duty now, all others when it lasts; a mute all at once.
 
+        One that is told again goes to the first contact on duty.
         The end goes to those who heard of the beginning.
         """
         notices = [Delivery(name, None, Kind.NOTICE, now) for name in self.broadcast]
@@ -117,6 +118,8 @@ class Planner:
         if alert.after.cause is FaultCause.MUTED:
             return [*notices, *self._notices(self.contacts, now)]
         first = self.on_duty(now)[:1]
+        if alert.change is Change.UPDATE:
+            return [*notices, *self._notices(first, now)]
         calls = [row for contact in first for row in self._to(contact, Kind.FIRST, now)]
         for contact in self.contacts:
             if contact not in first:

@@ -33,6 +33,7 @@ STALL_S = 5.0  # PortAudio raises nothing when a microphone freezes
 POLL_S = 0.25
 MAX_CHANNELS = 8
 DEFAULT = "default"
+_INVALID_RATE = -9997  # PortAudio's
 CARDS = Path("/proc/asound/cards")
 
 _HARDWARE = re.compile(r"\s*\(hw:\d+,\d+\)$")  # numbers that change with the order of plugging in
@@ -311,4 +312,6 @@ def _form(library: ModuleType, found: _Found) -> tuple[int, int]:
         f"microphone {found.stable_name!r} cannot be opened at {SAMPLE_RATE} or "
         f"{found.sample_rate} Hz: {refusal}"
     )
-    raise SourceError(message) from refusal
+    # A device that is busy or gone may come back; one that knows no such rate never will.
+    retryable = _INVALID_RATE not in getattr(refusal, "args", ())
+    raise SourceError(message, retryable=retryable) from refusal

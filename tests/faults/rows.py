@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from tests.faults import broker, crash, daemon, drills, hearing, sms, storage, storm, voters, web
+from tests.faults import (
+    broker,
+    crash,
+    daemon,
+    decoder,
+    drills,
+    hearing,
+    sms,
+    storage,
+    storm,
+    voters,
+    web,
+)
 from tests.faults.table import Row
 
 ROWS: tuple[Row, ...] = (
     *hearing.ROWS,
     *voters.ROWS,
+    *decoder.ROWS,
     *broker.ROWS,
     *sms.ROWS,
     *drills.ROWS,
