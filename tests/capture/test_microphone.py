@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -233,5 +234,5 @@ class OddDevice:
 def test_a_rate_that_the_device_will_never_open_is_named_and_not_tried_again(code, comes_back):
     found = _Found(0, "odd", 1, 11_025, "ALSA")
     with pytest.raises(SourceError, match="'odd' cannot be opened at 16000 or 11025 Hz") as caught:
-        _form(OddDevice(code), found)
+        _form(cast("ModuleType", OddDevice(code)), found)
     assert caught.value.retryable is comes_back
