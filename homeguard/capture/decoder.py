@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from socket import socketpair
+from socket import SO_RCVTIMEO, SOL_SOCKET, socket, socketpair
 
 import numpy as np
 
@@ -100,21 +100,21 @@ class Decoder:
         """
         self._free = False
         retryable = order.kind == "url"
+        self._wait_at_most(order.limits.silent_s)
         try:
             self._connection.send_bytes(json.dumps(asdict(order)).encode())
             while True:
-                if not self._connection.poll(order.limits.silent_s):
-                    self.close()
-                    message = (
-                        f"{order.name}: the decoder hung: nothing came for "
-                        f"{order.limits.silent_s:.0f} s"
-                    )
-                    raise SourceError(message, retryable=retryable)
                 letter = self._connection.recv_bytes()
                 if letter == _END:
                     break
                 yield from _chunks(letter, room, damage)
             said = json.loads(self._connection.recv_bytes())
+        except BlockingIOError as exc:
+            self.close()
+            message = (
+                f"{order.name}: the decoder hung: nothing came for {order.limits.silent_s:g} s"
+            )
+            raise SourceError(message, retryable=retryable) from exc
         except (EOFError, OSError) as exc:
             raise SourceError(f"{order.name}: {self._death(order)}", retryable=retryable) from exc
         self._free = True
@@ -128,6 +128,13 @@ class Decoder:
         self._connection.close()
         self._process.kill()
         self._process.wait()
+
+    def _wait_at_most(self, seconds: float) -> None:
+        """Bound each read, that of half a letter too: it may hang in the middle of one."""
+        whole = int(seconds)
+        limit = struct.pack("ll", whole, int((seconds - whole) * 1e6))
+        with socket(fileno=os.dup(self._connection.fileno())) as same:
+            same.setsockopt(SOL_SOCKET, SO_RCVTIMEO, limit)
 
     def _death(self, order: Order) -> str:
         """Why the process has ended."""

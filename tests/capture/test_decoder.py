@@ -53,7 +53,7 @@ def test_a_crash_is_one_clear_line_and_the_next_recording_is_heard(recording: Pa
 
 def test_a_hang_is_ended(recording: Path) -> None:
     said = harmed(recording, signal.SIGSTOP, Limits(silent_s=0.5))
-    assert said == f"{recording}: the decoder hung: nothing came for 0 s"
+    assert said == f"{recording}: the decoder hung: nothing came for 0.5 s"
 
 
 def test_a_bomb_is_ended_by_the_kernel_and_named(recording: Path) -> None:
