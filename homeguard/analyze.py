@@ -167,7 +167,7 @@ def standard_input() -> Iterator[Path]:
         with open(descriptor, "wb", closefd=False) as memory:
             while block := sys.stdin.buffer.read(1 << 20):
                 memory.write(block)
-        yield Path(f"/proc/self/fd/{descriptor}")
+        yield Path(f"/proc/{os.getpid()}/fd/{descriptor}")  # for the decoder's process too
     finally:
         os.close(descriptor)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from datetime import time
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -26,6 +25,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from homeguard.domain import HomeGuardError
+from homeguard.hours import parse_hours, parse_weekly
 from homeguard.labels import Category
 
 Language = Literal["ko", "en"]
@@ -327,6 +327,7 @@ class HealthConfig(Section):
     silent_after_s: float = Field(30.0, ge=5.0, description="all-zero sound for so long")
     level_every_s: float = Field(1.0, ge=1.0)
     ping_url: str = Field("", description="asked every minute while all is well; none when empty")
+    weekly_test: str = Field("mon 10:00", description="test through all channels; never when empty")
 
     @field_validator("ping_url")
     @classmethod
@@ -334,6 +335,13 @@ class HealthConfig(Section):
         if value and not re.match(r"https?://[^/\s]+", value):
             message = "write a whole address, such as https://watch.example.org/ping/home"
             raise ValueError(message)
+        return value
+
+    @field_validator("weekly_test")
+    @classmethod
+    def _weekly(cls, value: str) -> str:
+        if value:
+            parse_weekly(value)
         return value
 
 
@@ -407,16 +415,6 @@ def parse(text: str, source: str = "config") -> Config:
         return Config.model_validate(raw or {})
     except ValidationError as exc:
         raise ConfigError(source, [_explain(dict(error)) for error in exc.errors()]) from exc
-
-
-def parse_hours(value: str) -> tuple[time, time]:
-    """Two times from "HH:MM-HH:MM"; 24:00 is midnight. Raises ValueError."""
-    match = re.fullmatch(r"(\d{1,2}):(\d{2})-(\d{1,2}):(\d{2})", value)
-    if not match:
-        message = "write hours as HH:MM-HH:MM, such as 09:00-18:00"
-        raise ValueError(message)
-    h1, m1, h2, m2 = (int(part) for part in match.groups())
-    return time(h1 % 24 if m1 == 0 else h1, m1), time(h2 % 24 if m2 == 0 else h2, m2)
 
 
 def _explain(error: dict[str, Any]) -> str:

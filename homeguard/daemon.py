@@ -211,7 +211,9 @@ class Daemon:
         """Delete what is past its time: clips, and incidents with what was said in them."""
         self._clips.prune(self._tracker.running_ids())
         try:
-            self._outbox.forget(self._now() - timedelta(days=self._config.alerts.keep_days))
+            kept = self._now() - timedelta(days=self._config.alerts.keep_days)
+            self._outbox.forget(kept)
+            self._outbox.drills.forget(kept)
             self._outbox.answers.forget(self._now() - 2 * ANSWERABLE)
         except sqlite3.Error as exc:
             _log.warning("old incidents could not be deleted: %s", exc)
@@ -224,6 +226,10 @@ class Daemon:
                 listener.finish()
 
     def _tick(self) -> None:
+        if all(listener.hopeless for listener in self._listeners):
+            reasons = "; ".join(f"{li.name}: {li.hopeless}" for li in self._listeners)
+            message = f"nothing can be heard, now or later: {reasons}"
+            raise HomeGuardError(message)
         panel = self._voting.panel
         panel.tend()
         troubles = panel.troubles()

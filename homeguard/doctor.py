@@ -12,45 +12,23 @@ import queue
 import shutil
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 
-import numpy as np
-
 from homeguard import runtime as _runtime  # noqa: F401 - before any native library
-from homeguard.config import Config, ConfigError, MqttConfig, RoomConfig, Secrets
-from homeguard.domain import AudioChunk, DeliveryError, HomeGuardError, ModelError
+from homeguard.alerting.drills import OVERDUE, DrillState
+from homeguard.checkup import Check, State
+from homeguard.config import Config, ConfigError, MqttConfig, Secrets
+from homeguard.doctor_rooms import room_examination
+from homeguard.domain import DeliveryError, HomeGuardError, ModelError
 
-SOURCE_START_S = 12.0  # a camera may take as long before its first sound
-QUIET_DBFS = -75.0  # below this a microphone hears no room
-CLIPPED_SHARE = 0.01
 SPARE_MB = 100.0  # beyond what the clips may take
 BROKER_S = 5.0
 NTP_S = 5.0
 RELEASED = datetime(2026, 1, 1, tzinfo=UTC)  # no clock can rightly be before it
-
-
-class State(StrEnum):
-    """How a check came out."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was tried: what was found, and what to do if it is not well."""
-
-    name: str
-    state: State
-    found: str
-    remedy: str = ""
 
 
 Examination = Callable[[], Iterable[Check]]
@@ -66,7 +44,7 @@ def examine(
         ("state", lambda: _state_directory(config)),
         ("models", lambda: _models(config)),
     ]
-    examinations += [_room_examination(room, listen_s) for room in config.rooms]
+    examinations += [room_examination(room, listen_s) for room in config.rooms]
     if config.mqtt.enabled:
         examinations.append(("mqtt", lambda: _mqtt(config, secrets)))
     if config.sms.enabled:
@@ -166,13 +144,14 @@ def _state_directory(config: Config) -> Iterator[Check]:
         yield Check("state", state, found, remedy)
     else:
         yield Check("state", State.OK, found)
-    yield from _database(directory)
+    yield from _database(directory, config)
 
 
-def _database(directory: Path) -> Iterator[Check]:
+def _database(directory: Path, config: Config) -> Iterator[Check]:
     import sqlite3  # noqa: PLC0415
 
     from homeguard.alerting.database import FILE, Database  # noqa: PLC0415
+    from homeguard.alerting.drills import Drills  # noqa: PLC0415
 
     if not (directory / FILE).is_file():
         return
@@ -186,8 +165,11 @@ def _database(directory: Path) -> Iterator[Check]:
             "SELECT count(*), min(due_at) FROM deliveries WHERE state = 'pending' AND due_at < ?",
             time.time(),
         )
+        drills = Drills(database, lambda: datetime.now(UTC)).judge()
     finally:
         database.close()
+    if config.mqtt.enabled or config.sms.enabled:
+        yield _drilled(drills)
     waiting, since = row
     if waiting:
         minutes = (time.time() - since) / 60
@@ -195,6 +177,19 @@ def _database(directory: Path) -> Iterator[Check]:
         yield Check("database", State.WARN, found, "is the daemon running? do the channels work?")
     else:
         yield Check("database", State.OK, "intact, no message waits")
+
+
+def _drilled(drills: DrillState) -> Check:
+    """When a test last reached the broker and every contact."""
+    remedy = "homeguard test-alert sends one now"
+    at = drills.passed_at
+    passed = f"passed last {at.astimezone():%Y-%m-%d %H:%M}" if at else "none has passed yet"
+    if drills.failure:
+        found = f"the last test did not arrive ({drills.failure}); {passed}"
+        return Check("test", State.FAIL, found, f"mend it, then {remedy}")
+    if at is None or datetime.now(UTC) - at > OVERDUE:
+        return Check("test", State.WARN, passed, remedy)
+    return Check("test", State.OK, passed)
 
 
 def _models(config: Config) -> Iterator[Check]:
@@ -225,85 +220,6 @@ def _models(config: Config) -> Iterator[Check]:
             "by the two other voters; a call for help in words alone may go unheard",
             "homeguard models pull small, then set voters.transcript.model: small",
         )
-
-
-def _room_examination(room: RoomConfig, listen_s: float) -> tuple[str, Examination]:
-    name = f"room {room.name}"
-    return name, lambda: (_room(name, room, listen_s),)
-
-
-def _room(name: str, room: RoomConfig, listen_s: float) -> Check:
-    from homeguard.capture.source import open_source  # noqa: PLC0415 - PortAudio may be missing
-
-    listener = _Listener(lambda: open_source(room).chunks(), listen_s)
-    try:
-        samples = listener.listen()
-    except HomeGuardError as error:
-        return Check(name, State.FAIL, str(error), _remedy(room))
-    if samples is None:
-        found = f"no sound came within {listen_s + SOURCE_START_S:.0f} s"
-        return Check(name, State.FAIL, found, _remedy(room))
-    return judge(name, samples, _remedy(room))
-
-
-def judge(name: str, samples: np.ndarray[tuple[int], np.dtype[np.float32]], remedy: str) -> Check:
-    """What some seconds of a room's sound say about its source."""
-    peak = float(np.abs(samples).max(initial=0.0))
-    seconds = len(samples) / 16_000
-    if peak == 0.0:
-        found = f"{seconds:.1f} s of perfect silence: muted, or not the device that is meant"
-        return Check(name, State.FAIL, found, remedy)
-    dbfs = 10.0 * np.log10(float(np.mean(np.square(samples, dtype=np.float64))) + 1e-12)
-    found = f"heard {seconds:.1f} s at {dbfs:.0f} dBFS"
-    if dbfs < QUIET_DBFS:
-        return Check(name, State.WARN, f"{found}: hardly a room's sound", remedy)
-    if float(np.mean(np.abs(samples) > 0.999)) > CLIPPED_SHARE:  # noqa: PLR2004 - full scale
-        return Check(name, State.WARN, f"{found}: distorted", "turn the microphone's gain down")
-    return Check(name, State.OK, found)
-
-
-def _remedy(room: RoomConfig) -> str:
-    if room.microphone is not None:
-        return (
-            "homeguard devices lists the microphones; check the plug, the mute switch and "
-            "alsamixer or pavucontrol, and that no other program holds it"
-        )
-    if room.url is not None:
-        return "open the url with ffplay or VLC on this machine; does the camera send audio?"
-    return "check the path; homeguard analyze reads the same file"
-
-
-class _Listener:
-    """Listens on a thread of its own: a source that hangs must not hang the doctor."""
-
-    def __init__(self, opened: Callable[[], Iterator[AudioChunk]], seconds: float) -> None:
-        self._opened = opened
-        self._seconds = seconds
-        self._chunks: list[AudioChunk] = []
-        self._error: HomeGuardError | None = None
-
-    def listen(self) -> np.ndarray[tuple[int], np.dtype[np.float32]] | None:
-        """The sound, None if none came. Raises what the source raised."""
-        thread = threading.Thread(target=self._run, name="doctor-listen", daemon=True)
-        thread.start()
-        thread.join(self._seconds + SOURCE_START_S)
-        if self._error is not None and not self._chunks:
-            raise self._error
-        chunks = list(self._chunks)
-        return np.concatenate([chunk.samples for chunk in chunks]) if chunks else None
-
-    def _run(self) -> None:
-        heard_s = 0.0
-        try:
-            for chunk in self._opened():
-                self._chunks.append(chunk)
-                heard_s += len(chunk.samples) / 16_000
-                if heard_s >= self._seconds:
-                    return
-        except HomeGuardError as error:
-            self._error = error
-        except Exception as error:  # noqa: BLE001 - carried over to the thread that asks
-            self._error = HomeGuardError(f"{type(error).__name__}: {error}")
 
 
 def _mqtt(config: Config, secrets: Secrets) -> Iterator[Check]:

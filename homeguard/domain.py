@@ -89,6 +89,7 @@ class AudioChunk:
     room: str
     start_s: float
     samples: Float32
+    nonfinite: int = 0  # samples in or just before it that were no number, and became 0
 
     @property
     def end_s(self) -> float:
@@ -298,6 +299,7 @@ class FaultCause(StrEnum):
     FROZEN = "frozen"  # a room's source is there and gives nothing
     SILENT = "silent"  # a room's source gives digital silence
     CLIPPED = "clipped"  # a room's sound is cut off at full scale; it is still judged
+    GARBLED = "garbled"  # a room's source gives samples that are no number; they become 0
     BEHIND = "behind"  # judging is too slow: sound of a room is lost
     VOTER = "voter"  # a voter is down
     CONTACT = "contact"  # a contact's number refuses messages for good
@@ -305,8 +307,15 @@ class FaultCause(StrEnum):
     CHANNEL = "channel"  # a way out of the house is away
     DISK = "disk"  # full or failing
     DATABASE = "database"  # was damaged and set aside
+    ONE_VOTER = "one_voter"  # only one voter is left: what it hears is unconfirmed
     UNJUDGED = "unjudged"  # no voter is left: nothing is judged
+    TEST = "test"  # the last test through the real channels has not arrived, or is overdue
     MUTED = "muted"  # somebody muted the home: meant, but everybody is to know
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it is told again every hour while it lasts."""
+        return self in {FaultCause.ONE_VOTER, FaultCause.UNJUDGED}
 
     @property
     def is_deaf(self) -> bool:

@@ -23,8 +23,10 @@ CLIPPED_SHARE = 0.1
 CLIPPED_S = 60.0
 _FULL_SCALE = 0.98  # removing an offset moves what was cut off at 1.0
 _TALLY_S = 5.0
+GARBLED_S = 30.0
 BEHIND_S = 60.0
 BAD_VOTES = 5
+TOLD_AGAIN_S = 3600.0
 
 
 class AudioState(StrEnum):
@@ -57,7 +59,8 @@ class RoomHealth:
         self._heard_s: float | None = None  # when the last chunk came
         self._lost: tuple[float, str] | None = None
         self._zero_s = 0.0
-        self._clipping = _Clipping()
+        self._clipping = _Lasting(CLIPPED_SHARE)
+        self._garbled = _Lasting(0.0)
         self._shed: tuple[float, float] | None = None  # first and last loss by slowness
         self._over = False
         self.level_dbfs = -120.0
@@ -68,6 +71,7 @@ class RoomHealth:
         duration_s = chunk.end_s - chunk.start_s
         size = np.abs(chunk.samples)
         self._clipping.add(int(np.count_nonzero(size >= _FULL_SCALE)), len(size), duration_s)
+        self._garbled.add(chunk.nonfinite, len(size), duration_s)
         if size.max(initial=0.0) > 0.0:
             self._zero_s = 0.0
             rms = float(np.sqrt(np.mean(np.square(chunk.samples))))
@@ -113,6 +117,13 @@ class RoomHealth:
             since_s = now_s - self._clipping.lasted_s
             detail = "its loudest parts are cut off: turn its level down"
             found.append(Symptom(FaultCause.CLIPPED, self._room, since_s, detail))
+        if self._garbled.lasted_s >= GARBLED_S:
+            since_s = now_s - self._garbled.lasted_s
+            detail = (
+                f"{self._garbled.count} samples were no number and became silence: is the driver "
+                "or the camera broken?"
+            )
+            found.append(Symptom(FaultCause.GARBLED, self._room, since_s, detail))
         if self._shed is not None and now_s - self._shed[1] < BEHIND_S:
             detail = "judging is behind: the machine is too slow or too busy"
             found.append(Symptom(FaultCause.BEHIND, self._room, self._shed[0], detail))
@@ -137,22 +148,25 @@ class RoomHealth:
 
 
 @dataclass(slots=True)
-class _Clipping:
-    """For how long more than CLIPPED_SHARE of the samples have been at full scale."""
+class _Lasting:
+    """For how long more than a share of the samples have been bad, and how many were in all."""
 
+    share: float
     lasted_s: float = 0.0
-    _clipped: int = 0
+    count: int = 0
+    _bad: int = 0
     _samples: int = 0
     _tally_s: float = 0.0
 
-    def add(self, clipped: int, samples: int, duration_s: float) -> None:
-        self._clipped += clipped
+    def add(self, bad: int, samples: int, duration_s: float) -> None:
+        self.count += bad
+        self._bad += bad
         self._samples += samples
         self._tally_s += duration_s
         if self._tally_s >= _TALLY_S:
-            over = self._clipped > CLIPPED_SHARE * self._samples
+            over = self._bad > self.share * self._samples
             self.lasted_s = self.lasted_s + self._tally_s if over else 0.0
-            self._clipped, self._samples, self._tally_s = 0, 0, 0.0
+            self._bad, self._samples, self._tally_s = 0, 0, 0.0
 
 
 class VoterHealth:
@@ -191,9 +205,14 @@ class VoterHealth:
             if count >= BAD_VOTES
         } | self._away
         found = [Symptom(FaultCause.VOTER, voter, *down[voter]) for voter in sorted(down)]
-        if self._voters and self._voters <= set(down):
+        left = len(self._voters - set(down))
+        if found and left < 2:  # noqa: PLR2004 a decision takes two
             since_s = max(symptom.since_s for symptom in found)
-            found.append(Symptom(FaultCause.UNJUDGED, "", since_s, "no voter is left"))
+            if left == 0:
+                found.append(Symptom(FaultCause.UNJUDGED, "", since_s, "no voter is left"))
+            else:
+                detail = "only one voter is left: what it hears is raised as unconfirmed"
+                found.append(Symptom(FaultCause.ONE_VOTER, "", since_s, detail))
         return tuple(found)
 
 
@@ -208,6 +227,7 @@ class FaultWatch:
     def __init__(self, open_faults: Iterable[Fault] = ()) -> None:
         self._open = {_aspect(f.cause, f.subject): f for f in open_faults}
         self._well_since_s: dict[tuple[str, str], float] = {}
+        self._told_s: dict[tuple[str, str], float] = {}  # those that are told again every hour
 
     def update(
         self, symptoms: Iterable[Symptom], now_s: float, at: datetime
@@ -219,6 +239,8 @@ class FaultWatch:
             self._well_since_s.pop(key, None)
             if key not in self._open and now_s - symptom.since_s >= FAULT_LASTS_S:
                 alerts.append(self._begin(key, symptom, now_s, at))
+            elif key in self._open and symptom.cause.repeats:
+                alerts += self._again(key, symptom, now_s, at)
         for key in [key for key in self._open if key not in present]:
             well_s = now_s - self._well_since_s.setdefault(key, now_s)
             if well_s >= RECOVERED_S:
@@ -239,9 +261,21 @@ class FaultWatch:
         self._open[key] = fault
         return FaultAlert(Change.NEW, None, fault)
 
+    def _again(
+        self, key: tuple[str, str], symptom: Symptom, now_s: float, at: datetime
+    ) -> list[FaultAlert]:
+        """Tell of it once more, an hour after it was told last."""
+        if now_s - self._told_s.setdefault(key, now_s) < TOLD_AGAIN_S:
+            return []
+        self._told_s[key] = now_s
+        before = self._open[key]
+        self._open[key] = replace(before, updated_at=at, detail=symptom.detail)
+        return [FaultAlert(Change.UPDATE, before, self._open[key])]
+
     def _end(self, key: tuple[str, str], at: datetime, ended_at: datetime) -> FaultAlert:
         fault = self._open.pop(key)
         del self._well_since_s[key]
+        self._told_s.pop(key, None)
         ended_at = max(ended_at, fault.raised_at)
         return FaultAlert(Change.END, fault, replace(fault, updated_at=at, ended_at=ended_at))
 

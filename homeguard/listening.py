@@ -30,6 +30,7 @@ class Listener:
         self.name = room.name
         self.finished = False
         self._unreadable = False
+        self.hopeless: str | None = None  # why a live source will never give sound
         self._room = room
         self._inbox = inbox
         self._health = RoomHealth(room.name, health.silent_after_s, time.monotonic())
@@ -141,6 +142,8 @@ class Listener:
         except SourceError as exc:
             _log.error("%s: %s", self.name, exc)
             self._unreadable = True
+            if not patient:
+                self.hopeless = str(exc)
             self._health.lost(str(exc), time.monotonic())
 
 

@@ -7,11 +7,13 @@ import logging
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 from homeguard.alerting.dispatch import Dispatcher
+from homeguard.alerting.drills import DrillState, WeeklyDrill
+from homeguard.alerting.escalation import home_zone
 from homeguard.alerting.mqtt_link import Message, MqttLink
 from homeguard.alerting.mute import Mute
 from homeguard.alerting.outbox import Clock, Outbox
@@ -51,6 +53,8 @@ class Supervisor:
         self._now = now
         self._link = link
         self._telling = Telling(outbox, dispatcher.broken, now, link=link, monotonic=monotonic)
+        self._weekly = self._weekly_drill(monotonic)
+        self._drilled: DrillState | None = None  # as it was published last
         self._troubles: list[Symptom] = []
         self._ping = Ping(config.health.ping_url) if config.health.ping_url else None
         self._monotonic = monotonic
@@ -105,10 +109,8 @@ class Supervisor:
             if now_s >= self._unanswered_s:
                 self._unanswered_s = now_s + UNANSWERED_EVERY_S
                 self._outbox.settle()
-                self._troubles = [
-                    Symptom(trouble.cause, trouble.subject, trouble.since_s, trouble.detail)
-                    for trouble in self._telling.troubles()
-                ]
+                self._test_weekly()
+                self._troubles = list(self._telling_symptoms())
                 self._note_unanswered()
         except sqlite3.Error as exc:
             level = logging.DEBUG if self._failing else logging.ERROR
@@ -119,6 +121,32 @@ class Supervisor:
         if beats:
             self._heartbeat_s = now_s + HEARTBEAT_S
             self._beat([listener.name for listener in listeners if listener.audible], now_s)
+
+    def _weekly_drill(self, monotonic: Callable[[], float]) -> WeeklyDrill:
+        config, zone = self._config, home_zone(self._config.home.timezone)
+        reachable = config.mqtt.enabled or (config.sms.enabled and bool(config.alerts.contacts))
+        return WeeklyDrill(
+            self._outbox.drills,
+            config.health.weekly_test if reachable else "",
+            config.rooms[0].name,
+            lambda at: at.astimezone(zone),
+            self._dispatcher.submit,
+            self._now,
+            monotonic,
+        )
+
+    def _test_weekly(self) -> None:
+        state = self._weekly.look(busy=bool(self._outbox.history.running()))
+        if self._link is not None and state != self._drilled:
+            self._drilled = state
+            self._link.answer("test", state.as_json())
+
+    def _telling_symptoms(self) -> Iterator[Symptom]:
+        """What keeps messages from people, or is said to by the last test."""
+        for trouble in self._telling.troubles():
+            yield Symptom(trouble.cause, trouble.subject, trouble.since_s, trouble.detail)
+        if (failing := self._weekly.failing) is not None:
+            yield Symptom(FaultCause.TEST, "", *failing)
 
     def _tell(self) -> None:
         while self._refused:

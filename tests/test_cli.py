@@ -18,7 +18,7 @@ import yaml
 from typer.testing import CliRunner
 
 from homeguard import __version__
-from homeguard.alerting.dispatch import Desk
+from homeguard.alerting.desk import Desk
 from homeguard.alerting.escalation import Planner
 from homeguard.alerting.outbox import Outbox
 from homeguard.cli.app import app

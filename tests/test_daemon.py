@@ -8,9 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,11 @@ import pytest
 import soundfile
 import yaml
 
+from homeguard.config import Config, Secrets
+from homeguard.daemon import Daemon
 from homeguard.demo.gateway import Gateway
 from homeguard.demo.scene import read_scene
+from homeguard.domain import AudioChunk, HomeGuardError, SourceError
 from tests.fakes import noise
 from tests.parts.mosquitto import NODE_PASSWORD, NODE_USER, Mosquitto, Subscriber, wait_until
 from tests.parts.pulse import MICROPHONE, VirtualMicrophone
@@ -35,6 +39,7 @@ def configure(directory: Path, broker: Mosquitto, gateway: Gateway, **room: str)
         "rooms": [{"name": "den", "label": "거실", **room}],
         "mqtt": {"host": "127.0.0.1", "port": broker.port, "username": NODE_USER},
         "alerts": {"contacts": [{"name": "미나", "phone": "+821012345678"}]},
+        "health": {"weekly_test": ""},
         "sms": {
             "enabled": True,
             "account_sid": ACCOUNT,
@@ -157,6 +162,27 @@ def test_a_microphone_that_is_not_there_is_said_and_the_daemon_stays(
     assert json.loads(subscriber.on("homeguard/home/heartbeat")[0].payload)["rooms"] == []
     subscriber.close()
     assert "no such microphone" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.models
+@pytest.mark.timeout(120)
+def test_a_home_where_nothing_can_ever_be_heard_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_args: object, **_more: object) -> Iterator[AudioChunk]:
+        message = "microphone 'odd' cannot be opened at 16000 or 11025 Hz"
+        raise SourceError(message, retryable=False)
+        yield
+
+    monkeypatch.setattr("homeguard.listening.listen", refuses)
+    rooms = [{"name": "den", "microphone": "odd"}]
+    config = Config.model_validate(
+        {"node": {"state_dir": tmp_path}, "rooms": rooms, "mqtt": {"enabled": False}}
+    )
+    with ExitStack() as stack:
+        daemon = Daemon(config, Secrets(), stack)
+        with pytest.raises(HomeGuardError, match="den: microphone 'odd' cannot be opened at 16000"):
+            daemon.run(threading.Event())
 
 
 @pytest.mark.models

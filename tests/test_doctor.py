@@ -11,11 +11,20 @@ import yaml
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from homeguard import doctor
+from homeguard import doctor, doctor_rooms
+from homeguard.alerting.courier import Courier
+from homeguard.alerting.desk import Desk
+from homeguard.alerting.drills import drill
+from homeguard.alerting.escalation import Planner
+from homeguard.alerting.outbox import Outbox
 from homeguard.capture.microphone import list_microphones
+from homeguard.checkup import State
 from homeguard.cli.app import app
 from homeguard.config import Config, ConfigError, Secrets
-from homeguard.doctor import State, broken_config, examine, judge
+from homeguard.doctor import broken_config, examine
+from homeguard.doctor_rooms import judge
+from homeguard.domain import DeliveryError
+from tests.alerting.cases import FakeChannel, SteppedClock
 from tests.fakes import noise, tone
 from tests.parts.mosquitto import MUTED_PASSWORD, MUTED_USER, NODE_PASSWORD, NODE_USER, free_port
 from tests.parts.twilio import ACCOUNT, SENDER, TOKEN
@@ -108,7 +117,7 @@ def test_a_source_that_never_gives_sound_does_not_hang_the_doctor(config, monkey
             threading.Event().wait(5)
             yield from ()
 
-    monkeypatch.setattr(doctor, "SOURCE_START_S", 0.1)
+    monkeypatch.setattr(doctor_rooms, "SOURCE_START_S", 0.1)
     monkeypatch.setattr("homeguard.capture.source.open_source", lambda room: Frozen())
     (check,) = checks_of(config(), "room den")
     assert check.state is State.FAIL
@@ -237,3 +246,28 @@ def test_no_secret_is_shown(gateway, config):
 def test_a_broken_config_is_a_failed_check():
     check = broken_config(ConfigError("c.yaml", ["c.yaml:1: a: b"]))
     assert (check.state, "c.yaml:1" in check.found) == (State.FAIL, True)
+
+
+def test_the_date_of_the_last_test_is_shown_and_a_failed_one_fails(config, tmp_path):
+    made = config(mqtt={"port": free_port()})
+    clock = SteppedClock(datetime.now(UTC))
+    outbox = Outbox(tmp_path / "state", clock)
+    assert [c.state for c in checks_of(made, "test")] == [State.WARN]
+    desk, channel = Desk(outbox, Planner.of(made), clock), FakeChannel("mqtt")
+    courier = Courier(channel, outbox, made.alerts, clock)
+    desk.submit(drill("den", clock()))
+    courier.deliver_due()
+    (check,) = checks_of(made, "test")
+    assert (check.state, f"{clock().astimezone():%Y-%m-%d %H:%M}" in check.found) == (
+        State.OK,
+        True,
+    )
+    clock.step(60)
+    channel.outcomes = [DeliveryError("the broker refuses the topic", retryable=False)]
+    desk.submit(drill("den", clock()))
+    courier.deliver_due()
+    (check,) = checks_of(made, "test")
+    outbox.close()
+    assert check.state is State.FAIL
+    assert "mqtt: the broker refuses the topic" in check.found
+    assert "test-alert" in check.remedy

@@ -36,6 +36,13 @@ class Room:
             self.now_s += BLOCK_S
             self.health.heard(AudioChunk("den", self.now_s - BLOCK_S, samples), self.now_s)
 
+    def garble(self, seconds: float) -> None:
+        """Sound of which one sample in each chunk was no number."""
+        samples = np.full(BLOCK_SAMPLES, 0.01, dtype=np.float32)
+        for _ in range(round(seconds / BLOCK_S)):
+            self.now_s += BLOCK_S
+            self.health.heard(AudioChunk("den", self.now_s - BLOCK_S, samples, 1), self.now_s)
+
     def wait(self, seconds: float) -> None:
         self.now_s += seconds
 
@@ -131,7 +138,7 @@ def test_a_recording_that_is_over_is_no_fault() -> None:
 
 
 def test_a_voter_is_down_after_five_faults_in_a_row() -> None:
-    voters = VoterHealth(["encoder", "cnn"])
+    voters = VoterHealth(["encoder", "transcript", "cnn"])
     for second in range(4):
         voters.heard([LATE], second)
     assert voters.symptoms() == ()
@@ -144,7 +151,7 @@ def test_a_voter_is_down_after_five_faults_in_a_row() -> None:
 
 
 def test_a_voter_that_is_away_is_down_without_being_asked() -> None:
-    voters = VoterHealth(["encoder", "cnn"])
+    voters = VoterHealth(["encoder", "transcript", "cnn"])
     voters.seen({"cnn": "its process has ended"}, 3.0)
     voters.seen({"cnn": "being made anew"}, 4.0)
     assert voters.symptoms() == (Symptom(FaultCause.VOTER, "cnn", 3.0, "being made anew"),)
@@ -229,3 +236,38 @@ def test_a_fault_that_a_restart_left_is_not_told_twice() -> None:
     assert second.told == []
     second.see(40)
     assert [alert.change for _, alert in second.told] == [Change.END]
+
+
+def test_one_voter_left_is_a_fault_and_none_another() -> None:
+    voters = VoterHealth(["encoder", "transcript", "cnn"])
+    voters.seen({"cnn": "gone"}, 3.0)
+    assert [s.cause for s in voters.symptoms()] == [FaultCause.VOTER]
+    voters.seen({"cnn": "gone", "encoder": "gone"}, 7.0)
+    *_, alone = voters.symptoms()
+    assert (alone.cause, alone.since_s) == (FaultCause.ONE_VOTER, 7.0)
+    voters.seen({"cnn": "gone", "encoder": "gone", "transcript": "gone"}, 9.0)
+    causes = [s.cause for s in voters.symptoms()]
+    assert (FaultCause.UNJUDGED in causes, FaultCause.ONE_VOTER in causes) == (True, False)
+
+
+def test_too_few_voters_are_told_again_every_hour_and_a_dead_microphone_is_not() -> None:
+    watched = Watched()
+    watched.see(3 * 3600 + 60, FaultCause.ONE_VOTER, FaultCause.OFFLINE)
+    again = [(at_s, a) for at_s, a in watched.told if a.change is Change.UPDATE]
+    assert [at_s for at_s, _ in again] == [3621.0, 7221.0, 10821.0]
+    assert {a.after.cause for _, a in again} == {FaultCause.ONE_VOTER}
+    assert again[0][1].after.updated_at > again[0][1].after.raised_at
+    watched.see(60)
+    assert [a.change for _, a in watched.told][-2:] == [Change.END, Change.END]
+
+
+def test_samples_that_are_no_number_are_a_symptom_when_they_persist() -> None:
+    room = Room()
+    room.hear(10)
+    room.garble(20)
+    assert room.causes == []
+    room.garble(15)
+    assert (room.state, room.causes) == (AudioState.ONLINE, [FaultCause.GARBLED])
+    assert "364 samples" in room.health.symptoms(room.now_s)[0].detail
+    room.hear(11)
+    assert room.causes == []

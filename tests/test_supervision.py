@@ -10,7 +10,9 @@ from typing import cast
 
 import pytest
 
-from homeguard.alerting.dispatch import Courier, Dispatcher
+from homeguard.alerting.courier import Courier
+from homeguard.alerting.dispatch import Dispatcher
+from homeguard.alerting.drills import drill
 from homeguard.alerting.escalation import Planner
 from homeguard.alerting.mqtt_link import Message, MqttLink
 from homeguard.alerting.mute import Mute
@@ -21,6 +23,7 @@ from homeguard.domain import (
     AnyAlert,
     Change,
     Decision,
+    DeliveryError,
     FaultAlert,
     FaultCause,
     Outgoing,
@@ -211,3 +214,19 @@ def test_the_end_of_a_mute_is_published_and_what_still_runs_told(scene: Scene) -
     assert [a.change.value for a in scene.sent() if isinstance(a, Alert)] == ["new"]
     assert not scene.listener.muted
     assert [json.loads(s)["state"] for s in scene.link.on("mute/state")] == ["OFF", "OFF"]
+
+
+def test_the_weekly_test_is_published_and_its_failure_told(scene: Scene) -> None:
+    scene.run(30)
+    assert [json.loads(s)["passed_at"] for s in scene.link.on("test/state")] == [None]
+    scene.dispatcher.submit(drill("den", scene.clock()))
+    scene.run(30)
+    passed = json.loads(scene.link.on("test/state")[-1])
+    assert passed["passed_at"] > START.isoformat()
+    scene.channels[1].outcomes = [DeliveryError("no number", retryable=False, code="21211")]
+    scene.dispatcher.submit(drill("den", scene.clock()))
+    scene.run(60)
+    told = json.loads(scene.link.on("test/state")[-1])
+    assert (told["failure"], told["passed_at"]) == ("sms to 김철수: no number", passed["passed_at"])
+    causes = [a.after.cause for a in scene.sent() if isinstance(a, FaultAlert)]
+    assert FaultCause.TEST in causes

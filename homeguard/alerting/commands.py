@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from homeguard.alerting.dispatch import Dispatcher
+from homeguard.alerting.drills import DrillState, drill
 from homeguard.alerting.mqtt_link import MqttLink, Received
 from homeguard.alerting.mute import Mute, parse_mute
 from homeguard.alerting.outbox import Clock, Outbox
-from homeguard.domain import Alert, Change, HomeGuardError, Incident, IncidentState, Reason
-from homeguard.labels import Category
+from homeguard.domain import HomeGuardError, Incident
 
 _NAMES = ("ack", "mute", "test")
 _MAX_BYTES = 1024
@@ -64,13 +63,21 @@ class Commands:
             if command.name == "ack":
                 self._acknowledge(command)
             elif command.name == "test":
-                alert = self._dispatcher.submit(drill(self._room, self._now()))
-                self._link.answer("test", alert.after.raised_at.isoformat())
+                self._dispatcher.submit(drill(self._room, self._now()))
+                self._link.answer("test", self._outbox.drills.state.as_json())
             elif command.name == "mute":
                 self._set_mute(command)
         except (HomeGuardError, sqlite3.Error) as exc:
             _log.warning("MQTT: %s command refused: %s", command.name, exc)
-            self._link.answer(command.name, json.dumps({"error": str(exc)}, ensure_ascii=False))
+            self._link.answer(command.name, self._refusal(command, str(exc)))
+
+    def _refusal(self, command: Command, error: str) -> str:
+        if command.name != "test":
+            return json.dumps({"error": error}, ensure_ascii=False)
+        try:
+            return self._outbox.drills.state.as_json(error)
+        except sqlite3.Error:
+            return DrillState(None, None, None).as_json(error)
 
     def _acknowledge(self, command: Command) -> None:
         by = command.by or "MQTT"
@@ -132,20 +139,3 @@ def parse_command(name: str, payload: bytes) -> Command:
         incident_id if isinstance(incident_id, str) else None,
         by if isinstance(by, str) else None,
     )
-
-
-def drill(room: str, at: datetime) -> Alert:
-    """A test alert: goes the way of a real one, says that it is a test, switches nothing on."""
-    incident = Incident(
-        id=uuid.uuid4().hex[:16],
-        room=room,
-        category=Category.HELP_REQUEST,
-        state=IncidentState.TEST,
-        confidence=1.0,
-        raised_at=at,
-        updated_at=at,
-        onset_at=at,
-        reason=Reason.AGREED,
-        rooms=(room,),
-    )
-    return Alert(Change.NEW, None, incident)

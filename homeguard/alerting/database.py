@@ -32,6 +32,7 @@ _SALVAGED = (
     "deliveries",
     "replies",
     "visits",
+    "drills",
 )  # a table after those it refers to
 
 _log = logging.getLogger(__name__)

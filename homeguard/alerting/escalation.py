@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from homeguard.config import Config, ConfigError, ContactConfig, EscalationConfig, parse_hours
+from homeguard.config import Config, ConfigError, ContactConfig, EscalationConfig
 from homeguard.domain import (
     Alert,
     Change,
@@ -22,9 +22,9 @@ from homeguard.domain import (
     IncidentState,
     Outgoing,
 )
+from homeguard.hours import DAYS, parse_hours
 
 FAULT_TO_ALL = timedelta(hours=1)  # a fault that lasts so long is told to every contact
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 class Kind(StrEnum):
@@ -108,6 +108,7 @@ class Planner:
     def _fault(self, alert: FaultAlert, now: datetime, told: Collection[str]) -> list[Delivery]:
         """Broadcast; the first contact on duty now, all others when it lasts; a mute all at once.
 
+        One that is told again goes to the first contact on duty.
         The end goes to those who heard of the beginning.
         """
         notices = [Delivery(name, None, Kind.NOTICE, now) for name in self.broadcast]
@@ -117,6 +118,8 @@ class Planner:
         if alert.after.cause is FaultCause.MUTED:
             return [*notices, *self._notices(self.contacts, now)]
         first = self.on_duty(now)[:1]
+        if alert.change is Change.UPDATE:
+            return [*notices, *self._notices(first, now)]
         calls = [row for contact in first for row in self._to(contact, Kind.FIRST, now)]
         for contact in self.contacts:
             if contact not in first:
@@ -170,7 +173,7 @@ def home_zone(name: str) -> ZoneInfo | None:
 def _is_on_duty(contact: ContactConfig, local: datetime) -> bool:
     """A shift over midnight belongs to the day on which it begins."""
     start, end = parse_hours(contact.hours)
-    today, yesterday = _DAYS[local.weekday()], _DAYS[local.weekday() - 1]
+    today, yesterday = DAYS[local.weekday()], DAYS[local.weekday() - 1]
     now = local.time().replace(tzinfo=None)
     if start < end:
         return today in contact.days and start <= now < end

@@ -50,6 +50,7 @@ _FAULTS = {
     FaultCause.FROZEN: {"ko": "마이크 멈춤", "en": "microphone frozen"},
     FaultCause.SILENT: {"ko": "마이크 무음", "en": "microphone gives no sound"},
     FaultCause.CLIPPED: {"ko": "마이크 소리 깨짐", "en": "microphone overloaded"},
+    FaultCause.GARBLED: {"ko": "마이크 신호 오류", "en": "microphone signal broken"},
     FaultCause.BEHIND: {"ko": "처리 밀림, 소리 놓침", "en": "too slow, sound is lost"},
     FaultCause.VOTER: {"ko": "판단 모델 멈춤", "en": "voter down"},
     FaultCause.CONTACT: {"ko": "문자 보낼 수 없음", "en": "cannot be texted"},
@@ -57,9 +58,12 @@ _FAULTS = {
     FaultCause.CHANNEL: {"ko": "알림 경로 끊김", "en": "channel away"},
     FaultCause.DISK: {"ko": "저장 장치 고장", "en": "disk full or failing"},
     FaultCause.DATABASE: {"ko": "기록 파일 손상", "en": "database was damaged"},
+    FaultCause.ONE_VOTER: {"ko": "판단 모델 하나만 남음", "en": "only one voter is left"},
     FaultCause.UNJUDGED: {"ko": "판단 모델 모두 멈춤", "en": "nothing is judged"},
+    FaultCause.TEST: {"ko": "알림 시험 실패", "en": "test alert did not arrive"},
     FaultCause.MUTED: {"ko": "위급한 것만 알림", "en": "only critical alerts"},
 }
+_DRILL = {"ko": "알림 점검, 하실 일 없음", "en": "of the alert path, nothing to do"}
 _LATE = {"ko": "지연", "en": "LATE"}
 
 Link = Callable[[Alert, Contact], str | None]  # an alert about an incident
@@ -85,7 +89,7 @@ class Texter:
             return self._fault(alert, language)
         incident = alert.after
         head = _head(alert, language)
-        what = incident.category.name_in(language)
+        what = _DRILL[language] if _kind(alert) == "test" else incident.category.name_in(language)
         room = self._rooms.get(incident.room, incident.room)
         when = self._when(incident, alert, language)
         by = incident.acknowledged_by if _kind(alert) == "acknowledged" else None

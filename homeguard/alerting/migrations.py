@@ -73,6 +73,14 @@ MIGRATIONS = (
     );
     CREATE INDEX visits_incident ON visits (incident_id);
     """,
+    """
+    CREATE TABLE drills (
+        id TEXT PRIMARY KEY,
+        sent_at REAL NOT NULL,
+        passed_at REAL,
+        failure TEXT
+    );
+    """,
 )
 
 

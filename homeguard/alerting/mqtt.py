@@ -43,7 +43,8 @@ class MqttChannel:
         del recipient  # everyone who subscribes
         if isinstance(alert, FaultAlert):
             message = Message(self._link.topic("events"), self._events.event(alert))
-            self._link.deliver(f"{alert.after.id}/{alert.change}", [message])
+            at = alert.after.updated_at.isoformat()
+            self._link.deliver(f"{alert.after.id}/{alert.change}/{at}", [message])
             return Receipt(DeliveryState.DELIVERED)
         after = alert.after
         key = f"{after.id}/{alert.change}/{after.state}/{after.updated_at.isoformat()}"

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from homeguard.alerting.answers import Answers
 from homeguard.alerting.database import Database
+from homeguard.alerting.drills import Drills
 from homeguard.alerting.escalation import Delivery
 from homeguard.alerting.history import History
 from homeguard.alerting.records import GIVEN_UP, Parcel, Refusal, Sent, parcel, to_json, utc
@@ -52,7 +53,8 @@ _CLAIM = """
 class Outbox:
     """The outgoing messages of a state directory, and how far they got; for all threads.
 
-    `history` reads incidents, `answers` keeps who may acknowledge what.
+    `history` reads incidents, `answers` keeps who may acknowledge what, `drills` what became of
+    tests.
     `exclusive` is for the daemon, which alone sends: it takes back what a crash left claimed.
     Raises HomeGuardError where the directory cannot be used; sqlite3.Error from any call that
     finds the disk failing.
@@ -64,6 +66,7 @@ class Outbox:
         self._now = now
         self.history = History(self._database)
         self.answers = Answers(self._database, now)
+        self.drills = Drills(self._database, now)
         if exclusive:
             self._recover()
 
@@ -182,12 +185,13 @@ class Outbox:
         )
         return [self._parcel(row) for row in rows]
 
-    def poll_again(self, parcel_id: int, at: datetime | None) -> None:
-        """Ask again from `at`; None: nobody knows, and we stop asking."""
+    def poll_again(self, parcel_id: int, at: datetime | None, error: str | None = None) -> None:
+        """Ask again from `at`; None: nobody knows, and we stop asking. `error`: no word came."""
         with self._transaction() as connection:
             connection.execute(
-                "UPDATE deliveries SET polls = polls + 1, next_attempt_at = ? WHERE id = ?",
-                (at.timestamp() if at else None, parcel_id),
+                "UPDATE deliveries SET polls = polls + 1, next_attempt_at = ?, error = ?"
+                " WHERE id = ?",
+                (at.timestamp() if at else None, error, parcel_id),
             )
 
     def next_due(self, channel: str) -> datetime | None:

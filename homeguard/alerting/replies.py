@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from homeguard.alerting.dispatch import masked
+from homeguard.alerting.courier import masked
 from homeguard.alerting.outbox import Clock, Outbox
 from homeguard.domain import DeliveryError, HomeGuardError
 

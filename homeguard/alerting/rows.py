@@ -157,3 +157,7 @@ def put_incident(
             "snapshot": snapshot,
         },
     )
+    if incident.state is IncidentState.TEST:
+        connection.execute(
+            "INSERT OR IGNORE INTO drills (id, sent_at) VALUES (?, ?)", (incident.id, now)
+        )

@@ -27,7 +27,9 @@ from homeguard.domain import (
     Contact,
     DeliveryError,
     DeliveryState,
+    Fault,
     Incident,
+    IncidentState,
     Outgoing,
     Receipt,
 )
@@ -38,7 +40,9 @@ _HOUR = timedelta(hours=1)
 _PUT_OFF_S = 300.0
 _API = "https://api.twilio.com"
 _TOO_MANY, _REQUEST_TIMEOUT, _SERVER_ERROR = 429, 408, 500
-_UNAUTHORISED, _FORBIDDEN_CODE = 401, 20003
+_UNAUTHORISED = 401
+_TEST_CREDENTIALS = 20008
+_ACCOUNT_REFUSED = frozenset({20003, 20005, 20006})  # wrong, closed or suspended, no access
 _CLOCKS_DIFFER = timedelta(minutes=2)
 
 # Twilio's client logs urls with phone numbers in them.
@@ -144,7 +148,8 @@ class SmsChannel:
             message = "its country is not among sms.countries: add it there if it is right"
             raise DeliveryError(message, retryable=False, code="country")
         sent = self._sent(recipient.address, self._now() - _DAY)
-        new = isinstance(alert, Alert) and alert.after.id not in {s.incident_id for s in sent}
+        # A test is no emergency: it must not use up what is kept for one.
+        new = _is_emergency(alert) and alert.after.id not in {s.incident_id for s in sent}
         limit = self._config.max_per_day - (0 if new else min(RESERVED, self._config.max_per_day))
         if len(sent) >= limit:
             kept = "" if new else f" ({RESERVED} are kept for a new emergency)"
@@ -159,8 +164,8 @@ class SmsChannel:
         """Put a flood off; what is new in kind or place always gets out, a fault leaves it room."""
         sent = self._sent(recipient.address, self._now() - _HOUR)
         hour, after = len(sent), alert.after
-        new = isinstance(after, Incident) and all(
-            s.incident_id != after.id and s.what != (after.category, after.room) for s in sent
+        new = _is_emergency(alert) and all(
+            s.incident_id != after.id and s.what != _what(after) for s in sent
         )
         limit = self._config.max_per_hour // (1 if isinstance(alert, Alert) else 2)
         if hour >= limit and not new:
@@ -258,7 +263,10 @@ class _Http(TwilioHttpClient):  # type: ignore[misc]  # twilio has no types
 
 def _rest_error(error: TwilioRestException, retry_after_s: float | None) -> DeliveryError:
     code = str(error.code) if error.code else str(error.status)
-    if error.status == _UNAUTHORISED or error.code == _FORBIDDEN_CODE:
+    if error.code == _TEST_CREDENTIALS:
+        message = "the token is of test credentials: the gateway takes messages and sends none"
+        return DeliveryError(message, retryable=True, code=code)
+    if error.status == _UNAUTHORISED or error.code in _ACCOUNT_REFUSED:
         # Not the recipient's fault: the message waits until the credentials are mended.
         message = (
             "the SMS gateway refuses the account: check sms.account_sid and "
@@ -278,6 +286,14 @@ def _receipt(message: MessageInstance) -> Receipt:
     if message.error_code:
         detail += f" (error {message.error_code})"
     return Receipt(state, message.sid, detail)
+
+
+def _is_emergency(alert: Outgoing) -> bool:
+    return isinstance(alert, Alert) and alert.after.state is not IncidentState.TEST
+
+
+def _what(about: Incident | Fault) -> tuple[str, str] | None:
+    return (about.category, about.room) if isinstance(about, Incident) else None
 
 
 def _is_doubtful(error: Exception) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from homeguard.alerting.dispatch import Broken
+from homeguard.alerting.courier import Broken
 from homeguard.alerting.mqtt_link import MqttLink
 from homeguard.alerting.outbox import Clock, Outbox
 from homeguard.domain import FaultCause

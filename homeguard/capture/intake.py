@@ -36,6 +36,7 @@ class Intake:
         self._start_s = start_s
         self._offset: float | None = None
         self.nonfinite = 0  # samples zeroed
+        self._told_nonfinite = 0  # of them, those that a chunk has told of
         self.clipped = 0  # samples at full scale
 
     def push(self, block: NDArray[np.float32]) -> Iterator[AudioChunk]:
@@ -94,4 +95,6 @@ class Intake:
         samples.flags.writeable = False
         start_s = self._start_s + self._emitted / SAMPLE_RATE
         self._emitted += len(samples)
-        return AudioChunk(self._room, start_s, samples)
+        nonfinite = self.nonfinite - self._told_nonfinite
+        self._told_nonfinite = self.nonfinite
+        return AudioChunk(self._room, start_s, samples, nonfinite)

@@ -10,6 +10,8 @@ import difflib
 import logging
 import queue
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,8 +33,10 @@ BLOCK_S = 0.096  # few wake-ups: 30 ms blocks cost twice the CPU time
 QUEUE_BLOCKS = 104  # 10 s
 STALL_S = 5.0  # PortAudio raises nothing when a microphone freezes
 POLL_S = 0.25
+LISTED_S = 15.0
 MAX_CHANNELS = 8
 DEFAULT = "default"
+_INVALID_RATE = -9997  # PortAudio's
 CARDS = Path("/proc/asound/cards")
 
 _HARDWARE = re.compile(r"\s*\(hw:\d+,\d+\)$")  # numbers that change with the order of plugging in
@@ -260,6 +264,7 @@ class _PortAudio:
             if self._users:
                 self.renewal_wanted = self.renewal_wanted or cards != self._cards
                 return
+            _refuse_abort()
             # sounddevice has no public way to list devices that were plugged in later.
             library._terminate()  # noqa: SLF001
             library._initialize()  # noqa: SLF001
@@ -269,7 +274,29 @@ class _PortAudio:
 _portaudio = _PortAudio()
 
 
+def _refuse_abort() -> None:
+    """Let another process list the devices first. Raises SourceError where that kills it.
+
+    PortAudio 19.6 aborts (an assertion in its ALSA part) where it finds no device at all, as before
+    the sound server has come: that must not end the daemon, which is to tell of it.
+    """
+    command = [sys.executable, "-c", "import sounddevice"]
+    nowhere = subprocess.DEVNULL
+    try:
+        done = subprocess.run(  # noqa: S603 - a fixed command
+            command, stdin=nowhere, stdout=nowhere, stderr=nowhere, timeout=LISTED_S, check=False
+        )
+    except subprocess.TimeoutExpired as exc:
+        message = f"sound devices cannot be listed: no answer within {LISTED_S:.0f} s"
+        raise SourceError(message) from exc
+    if done.returncode < 0:
+        message = "there is no sound device at all: no sound card, or the sound server is away"
+        raise SourceError(message)
+
+
 def _sounddevice() -> ModuleType:
+    if "sounddevice" not in sys.modules:
+        _refuse_abort()
     try:
         import sounddevice  # noqa: PLC0415 - needs a library that files and cameras do without
     except OSError as exc:
@@ -311,4 +338,6 @@ def _form(library: ModuleType, found: _Found) -> tuple[int, int]:
         f"microphone {found.stable_name!r} cannot be opened at {SAMPLE_RATE} or "
         f"{found.sample_rate} Hz: {refusal}"
     )
-    raise SourceError(message) from refusal
+    # A device that is busy or gone may come back; one that knows no such rate never will.
+    retryable = _INVALID_RATE not in getattr(refusal, "args", ())
+    raise SourceError(message, retryable=retryable) from refusal

@@ -38,7 +38,7 @@ def open_source(room: RoomConfig, *, stop: threading.Event | None = None) -> Aud
     of a kind that cannot be read.
     """
     if room.file is not None or room.url is not None:
-        # FFmpeg: 16 MiB that a home with microphones only can do without.
+        # A process of its own with FFmpeg, which a home with microphones only can do without.
         from homeguard.capture.media import MediaFile, MediaStream  # noqa: PLC0415
 
         if room.file is not None:

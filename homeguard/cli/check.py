@@ -11,8 +11,8 @@ from homeguard.cli.exits import ExitCode, complain
 from homeguard.cli.options import ConfigOption, JsonOption, find_config, load_config
 
 if TYPE_CHECKING:
+    from homeguard.checkup import Check
     from homeguard.config import Config
-    from homeguard.doctor import Check
 
 
 def check_config(
@@ -82,6 +82,7 @@ def doctor(
     nothing is sent), state directory, disk, clock.
     """
     from homeguard import doctor as examination
+    from homeguard.checkup import State
     from homeguard.config import ConfigError, Secrets
 
     checks = []
@@ -99,7 +100,7 @@ def doctor(
             _show(checks[-1])
     if as_json:
         typer.echo(examination.as_json(checks))
-    if any(check.state is examination.State.FAIL for check in checks):
+    if any(check.state is State.FAIL for check in checks):
         raise typer.Exit(ExitCode.FAILED)
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from homeguard import runtime as _runtime  # noqa: F401 - before any native library
 from homeguard.analyze import Hearing, patient, room_opener
+from homeguard.capture.decoder import prepare
 from homeguard.config import Config
 from homeguard.domain import ModelError
 from homeguard.voting.load import load_panel
@@ -20,6 +21,7 @@ def hearing(config: Config) -> Iterator[Callable[[], Hearing]]:
     Raises ModelError naming everything that is missing: a result that two voters would have given
     differently is no result.
     """
+    prepare()  # it starts while the voters are loaded
     waiting = patient(config)
     voting = load_panel(waiting, Registry.open(waiting.node))
     try:

@@ -102,7 +102,7 @@ def acknowledge_incident(
     state_dir: StateOption = None,
 ) -> None:
     """Take an incident over: nobody further is called, the others learn who takes care."""
-    from homeguard.alerting.dispatch import Desk
+    from homeguard.alerting.desk import Desk
     from homeguard.alerting.escalation import Planner
 
     loaded = load_config(config)

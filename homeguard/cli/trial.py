@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from homeguard.alerting.channels import make_channels, make_link
-from homeguard.alerting.commands import drill
-from homeguard.alerting.dispatch import Desk, Dispatcher
+from homeguard.alerting.desk import Desk
+from homeguard.alerting.dispatch import Dispatcher
+from homeguard.alerting.drills import drill
 from homeguard.alerting.escalation import Planner
 from homeguard.alerting.outbox import Outbox
 from homeguard.alerting.records import DeliveryRecord

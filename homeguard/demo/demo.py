@@ -78,6 +78,7 @@ def configuration(scene: Scene, broker: Broker, gateway_url: str, state_dir: Pat
                 "contacts": CAREGIVERS,
                 "escalation": {"next_after_s": 0.0, "all_after_s": 0.0, "repeat_for_s": 0.0},
             },
+            "health": {"weekly_test": ""},
             "mqtt": {"host": broker.host, "port": broker.port, "version": broker.version},
             "sms": {
                 "enabled": True,

@@ -22,6 +22,7 @@ _MAX_BODY = 16_384
 _NEXT = {"queued": "sent", "sent": "delivered"}
 _MESSAGES = {
     20003: "Authenticate",
+    20008: "Resource not accessible with Test Account Credentials",
     20404: "The requested resource was not found",
     20429: "Too Many Requests",
     21211: "Invalid 'To' Phone Number",
@@ -71,6 +72,7 @@ class Gateway:
         self._numbers: dict[str, Fault] = {}
         self._lost: set[str] = set()
         self.posts = 0
+        self.test_credentials = False  # take messages, send none, show nothing
         self.closing = threading.Event()
         self._server = _Server(("127.0.0.1", port), self)
         self._thread = threading.Thread(
@@ -186,6 +188,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         gateway, url = self.server.gateway, urlsplit(self.path)
         if not self._allowed():
+            return
+        if gateway.test_credentials:
+            self._refuse(403, 20008)
             return
         if url.path == f"{_base(gateway)}.json":
             self._answer(200, {"sid": gateway.account_sid, "status": "active", "type": "Full"})

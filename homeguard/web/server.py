@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from homeguard.alerting.dispatch import Acknowledgement
+from homeguard.alerting.desk import Acknowledgement
 from homeguard.alerting.escalation import home_zone
 from homeguard.alerting.links import PATH, LinkError, Links, Pass
 from homeguard.alerting.outbox import Outbox

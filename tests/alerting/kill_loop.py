@@ -23,7 +23,8 @@ import numpy as np
 import soundfile
 
 from homeguard.alerting.clip import ClipWriter
-from homeguard.alerting.dispatch import Courier, Desk
+from homeguard.alerting.courier import Courier
+from homeguard.alerting.desk import Desk
 from homeguard.alerting.escalation import Planner
 from homeguard.alerting.outbox import Outbox
 from homeguard.config import AlertsConfig, ClipsConfig, EscalationConfig

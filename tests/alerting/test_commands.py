@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from homeguard.alerting.commands import Commands, drill, parse_command
+from homeguard.alerting.commands import Commands, parse_command
 from homeguard.alerting.dispatch import Dispatcher
+from homeguard.alerting.drills import drill
 from homeguard.alerting.escalation import Planner
 from homeguard.alerting.mqtt_link import MqttLink
 from homeguard.alerting.mute import Mute
@@ -102,7 +103,9 @@ def test_a_test_is_raised_and_its_time_told(scene: Scene) -> None:
     scene.commands(parse_command("test", b"PRESS"))
     newest = next(i for i in scene.outbox.history.incidents() if i.state is IncidentState.TEST)
     assert newest.room == "kitchen"
-    assert scene.link.answers == [("test", START.isoformat())]
+    ((command, state),) = scene.link.answers
+    told = {"passed_at": None, "sent_at": START.isoformat(), "failure": None}
+    assert (command, json.loads(state)) == ("test", told)
 
 
 def test_a_mute_is_taken_and_ended(scene: Scene) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from homeguard.alerting.dispatch import Courier, Desk, Dispatcher, backoff_s, masked
+from homeguard.alerting.courier import Courier, backoff_s, masked
+from homeguard.alerting.desk import Desk
+from homeguard.alerting.dispatch import Dispatcher
 from homeguard.alerting.escalation import Planner
 from homeguard.alerting.outbox import Outbox
 from homeguard.config import AlertsConfig, EscalationConfig

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from homeguard.alerting.dispatch import Courier, Desk
+from homeguard.alerting.courier import Courier
+from homeguard.alerting.desk import Desk
 from homeguard.alerting.escalation import Planner
 from homeguard.alerting.mute import Mute, parse_mute
 from homeguard.alerting.outbox import Outbox

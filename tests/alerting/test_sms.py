@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from homeguard.alerting.dispatch import Courier, Desk
+from homeguard.alerting.courier import Courier
+from homeguard.alerting.desk import Desk
+from homeguard.alerting.drills import drill
 from homeguard.alerting.escalation import Planner
 from homeguard.alerting.message import Texter
 from homeguard.alerting.outbox import Outbox
@@ -19,7 +21,7 @@ from homeguard.config import AlertsConfig, ConfigError, EscalationConfig, SmsCon
 from homeguard.demo.gateway import Fault, Gateway
 from homeguard.domain import Contact, DeliveryError, DeliveryState
 from homeguard.labels import Category
-from tests.alerting.cases import KIM, LEE, SteppedClock, a_config, an_incident, end, new
+from tests.alerting.cases import KIM, LEE, START, SteppedClock, a_config, an_incident, end, new
 from tests.parts.twilio import SENDER, TOKEN, sms_config
 
 TO = Contact(KIM.name, KIM.phone)
@@ -246,3 +248,39 @@ def test_an_eleventh_message_in_an_hour_waits_but_what_is_new_does_not(gateway: 
     channel.send(new(an_incident("other", category=Category.ROBBERY)), TO)
     channel.send(new(an_incident("elsewhere", room="kitchen")), TO)
     assert len(gateway.messages) == 2
+
+
+def test_a_test_leaves_what_is_kept_for_an_emergency(gateway: Gateway) -> None:
+    def used_up(_address: str, _since: datetime) -> Sequence[Sent]:
+        return [Sent(str(number), ("fire", "den")) for number in range(47)]
+
+    channel = a_channel(gateway, used_up, max_per_hour=100)
+    with pytest.raises(DeliveryError) as caught:
+        channel.send(drill("den", START), TO)
+    assert caught.value.code == "cap"
+    assert channel.send(new(an_incident()), TO).state is DeliveryState.ACCEPTED
+
+
+def test_a_test_is_put_off_like_any_other_message(gateway: Gateway) -> None:
+    def many(_address: str, _since: datetime) -> Sequence[Sent]:
+        return [Sent(str(number), ("fire", "den")) for number in range(10)]
+
+    with pytest.raises(DeliveryError) as caught:
+        a_channel(gateway, many).send(drill("attic", START), TO)
+    assert (caught.value.code, caught.value.retryable) == ("hour", True)
+
+
+def test_test_credentials_are_said_when_a_message_is_asked_after(gateway: Gateway) -> None:
+    gateway.test_credentials = True
+    channel = a_channel(gateway)
+    receipt = channel.send(new(an_incident()), TO)
+    with pytest.raises(DeliveryError, match="test credentials") as caught:
+        channel.poll(receipt.reference or "")
+    assert caught.value.retryable
+
+
+def test_a_suspended_account_is_no_fault_of_the_number(gateway: Gateway) -> None:
+    gateway.script(Fault(403, 20005))
+    error = refused(gateway)
+    assert error.retryable
+    assert "refuses the account" in str(error)

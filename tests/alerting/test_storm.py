@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from homeguard.alerting.dispatch import Courier, Desk
+from homeguard.alerting.courier import Courier
+from homeguard.alerting.desk import Desk
 from homeguard.alerting.escalation import Planner
 from homeguard.alerting.outbox import Outbox
 from homeguard.config import AlertsConfig, EscalationConfig

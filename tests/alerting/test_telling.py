@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from homeguard.alerting import telling
-from homeguard.alerting.dispatch import Courier, Desk
+from homeguard.alerting.courier import Courier
+from homeguard.alerting.desk import Desk
 from homeguard.alerting.escalation import Planner
 from homeguard.alerting.mqtt_link import MqttLink
 from homeguard.alerting.outbox import Outbox

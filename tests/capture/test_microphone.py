@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import soundfile
 
 from homeguard.capture import identity
 from homeguard.capture import microphone as module
-from homeguard.capture.microphone import Microphone, _Found, find, list_microphones
+from homeguard.capture.microphone import Microphone, _form, _Found, find, list_microphones
 from homeguard.capture.source import reopening
 from homeguard.domain import AudioChunk, SourceError
 from tests.parts.pulse import MICROPHONE, OTHER, VirtualMicrophone
@@ -214,3 +215,24 @@ def test_a_killed_sound_server_is_an_error(virtual_microphone: VirtualMicrophone
     with pytest.raises(SourceError, match="is gone") as caught:
         list(chunks)
     assert caught.value.retryable
+
+
+class OddDevice:
+    """PortAudio with a device that refuses every form for one reason."""
+
+    PortAudioError = OSError
+
+    def __init__(self, code: int) -> None:
+        self._code = code
+
+    def check_input_settings(self, **_form: object) -> None:
+        message = "refused"
+        raise OSError(message, self._code)
+
+
+@pytest.mark.parametrize(("code", "comes_back"), [(-9997, False), (-9985, True)])
+def test_a_rate_that_the_device_will_never_open_is_named_and_not_tried_again(code, comes_back):
+    found = _Found(0, "odd", 1, 11_025, "ALSA")
+    with pytest.raises(SourceError, match="'odd' cannot be opened at 16000 or 11025 Hz") as caught:
+        _form(cast("ModuleType", OddDevice(code)), found)
+    assert caught.value.retryable is comes_back

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -18,16 +18,18 @@ import numpy as np
 import soundfile
 
 from homeguard.capture.inbox import Inbox
+from homeguard.capture.media import MediaFile
 from homeguard.config import HealthConfig, RoomConfig
 from homeguard.demo.scene import read_scene
 from homeguard.domain import Change, FaultAlert, FaultCause
-from homeguard.health import FaultWatch
+from homeguard.health import FaultWatch, RoomHealth, Symptom
 from homeguard.listening import Listener
 from tests.faults.table import Outcome, Row
 from tests.parts.pulse import MICROPHONE, VirtualMicrophone
 
 TOLD_WITHIN_S = 100.0
 BACK_WITHIN_S = 10.0
+FLAGGED_WITHIN_S = 30.0
 RATE = 16_000
 Harm = Callable[[VirtualMicrophone], None]
 
@@ -73,6 +75,10 @@ class Ear:
                 return None
             time.sleep(0.1)
         return time.monotonic() - began_s
+
+    @property
+    def symptoms(self) -> tuple[Symptom, ...]:
+        return self._listener.symptoms()
 
     def causes(self, change: Change = Change.NEW) -> list[FaultCause]:
         return [alert.after.cause for _, alert in self.told if alert.change is change]
@@ -145,6 +151,74 @@ def lost_and_back(
     )
     seen = f"fault {[c.value for c in named]} after {_s(told_s)}; heard again {_s(back_s)} after "
     return Outcome(passed, seen + f"its return; recovery told after {_s(over_s)} more")
+
+
+def never_started(directory: Path) -> Outcome:
+    """No sound server runs when listening begins."""
+    pulse = directory / "pulse"
+    pulse.mkdir(mode=0o700)
+    microphone = VirtualMicrophone(pulse)
+    os.environ.update(microphone.environment)
+    ear = Ear()
+    began_s = time.monotonic()
+    ear.start()
+    flagged_s = ear.wait(lambda: bool(ear.symptoms), TOLD_WITHIN_S)
+    told_s = ear.wait(lambda: bool(ear.told), TOLD_WITHIN_S)
+    told_s = None if told_s is None else time.monotonic() - began_s
+    named = ear.causes()
+    microphone.start()
+    microphone.play(room_tone(directory / "tone.wav", 0.001))
+    back_s = ear.wait(lambda: ear.audible, 30.0)
+    over_s = ear.wait(lambda: bool(ear.causes(Change.END)), 60.0)
+    ear.stop()
+    microphone.kill()
+    passed = (
+        flagged_s is not None
+        and flagged_s <= FLAGGED_WITHIN_S
+        and told_s is not None
+        and told_s <= TOLD_WITHIN_S
+        and back_s is not None
+        and back_s <= BACK_WITHIN_S
+        and over_s is not None
+        and named == [FaultCause.NEVER_STARTED]
+    )
+    return Outcome(
+        passed,
+        f"flagged after {_s(flagged_s)}; fault {[c.value for c in named]} after {_s(told_s)}; "
+        f"heard {_s(back_s)} after the server came; recovery told after {_s(over_s)} more",
+    )
+
+
+def flat(directory: Path) -> Outcome:
+    """A constant that is not zero: a broken converter."""
+    with heard(directory, rms=0.0) as (microphone, ear):
+        path = directory / "flat.wav"
+        soundfile.write(path, np.full(180 * RATE, 0.3, np.float32), RATE)
+        microphone.play(path)
+        told_s = ear.wait(lambda: bool(ear.told), TOLD_WITHIN_S)
+        flows = time.monotonic() - ear.heard_s < 1.0
+        named = ear.causes()
+    passed = told_s is not None and flows and named == [FaultCause.SILENT]
+    return Outcome(passed, f"blocks flow: {flows}; fault {[c.value for c in named]} {_s(told_s)}")
+
+
+def garbled(directory: Path) -> Outcome:
+    """A camera's stream holds samples that are no number, for a minute and a half."""
+    sound = np.random.default_rng(1).normal(0.0, 0.01, 90 * RATE).astype(np.float32)
+    path = directory / "garbled.wav"
+    soundfile.write(path, holed(sound), RATE, subtype="FLOAT")
+    health, watch, told = RoomHealth("den", 30.0, 0.0), FaultWatch(), []
+    worst, now_s, begun = 0.0, 0.0, datetime.now(UTC)
+    for chunk in MediaFile("den", path).chunks():
+        now_s = chunk.end_s
+        health.heard(chunk, now_s)
+        worst = max(worst, float(np.abs(chunk.samples).max()))
+        at = begun + timedelta(seconds=now_s)
+        told += [(now_s, a.after) for a in watch.update(health.symptoms(now_s), now_s, at)]
+    causes = [fault.cause for _, fault in told]
+    passed = causes == [FaultCause.GARBLED] and np.isfinite(worst) and told[0][0] <= TOLD_WITHIN_S
+    said = f"fault {[c.value for c in causes]} after {told[0][0]:.0f} s: {told[0][1].detail}"
+    return Outcome(bool(passed), said if told else "no fault")
 
 
 def all_zero(directory: Path) -> Outcome:
@@ -269,6 +343,20 @@ ROWS = (
             lost_and_back, harm=VirtualMicrophone.kill, mend=VirtualMicrophone.start, causes=GONE
         ),
         limit_s=240.0,
+    ),
+    Row(
+        "server-absent",
+        "no sound server runs at the start; one comes later",
+        "flagged within 30 s, a fault within 100 s; heard within 10 s of its coming",
+        never_started,
+        limit_s=240.0,
+    ),
+    Row("mic-flat", "only a constant comes", "a fault, though blocks flow", flat, limit_s=150.0),
+    Row(
+        "mic-garbled",
+        "samples that are no number keep coming",
+        "zeroed and counted; a fault within 100 s of sound",
+        garbled,
     ),
     Row("mic-zero", "only zeros come", "a fault, though blocks flow", all_zero, limit_s=150.0),
     Row("mic-clipped", "all is cut off", "a fault, still judged", clipped, limit_s=150.0),

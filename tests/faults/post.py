@@ -15,7 +15,8 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from homeguard.alerting.channels import make_channels, make_link
-from homeguard.alerting.dispatch import Courier, Desk
+from homeguard.alerting.courier import Courier
+from homeguard.alerting.desk import Desk
 from homeguard.alerting.escalation import Planner
 from homeguard.alerting.mqtt_link import MqttLink
 from homeguard.alerting.outbox import Outbox

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from tests.faults import broker, crash, daemon, hearing, sms, storage, storm, voters, web
+from tests.faults import (
+    broker,
+    crash,
+    daemon,
+    decoder,
+    drills,
+    hearing,
+    sms,
+    storage,
+    storm,
+    voters,
+    web,
+)
 from tests.faults.table import Row
 
 ROWS: tuple[Row, ...] = (
     *hearing.ROWS,
     *voters.ROWS,
+    *decoder.ROWS,
     *broker.ROWS,
     *sms.ROWS,
+    *drills.ROWS,
     *storage.ROWS,
     *crash.ROWS,
     *storm.ROWS,

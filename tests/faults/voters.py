@@ -12,12 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from homeguard.config import parse
+from homeguard.demo.scene import read_scene
 from homeguard.domain import VoteReason, Window
 from homeguard.health import VoterHealth
 from homeguard.voting.load import load_panel_apart, serve
 from homeguard.voting.nursery import Nursery
 from homeguard.voting.panel import ORDER
+from tests.faults.post import a_broker, a_gateway, a_subscriber
 from tests.faults.table import Outcome, Row
+from tests.parts.mosquitto import wait_until
+from tests.test_daemon import configure, running
 from tests.voting.test_remote import EXPECTED, observe
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -115,6 +119,35 @@ def none_left(directory: Path) -> Outcome:
     return Outcome(passed, f"{causes}; all back after {back_s:.1f} s")
 
 
+def alone(directory: Path) -> Outcome:
+    """Only the CNN's model is there: what it hears goes out as unconfirmed, and that is a fault."""
+    models = directory / "models"
+    shutil.copytree(MODELS, models)
+    shutil.rmtree(models / "encoder-head")
+    shutil.rmtree(models / "text")
+    (models / "whisper-home/model.bin").unlink()
+    with a_broker(directory) as broker, a_gateway() as gateway:
+        broker.start()
+        config = configure(directory, broker, gateway, file=str(read_scene().recording))
+        text = config.read_text(encoding="utf-8")
+        config.write_text(text.replace("node:", f"node:\n  models_dir: {models}", 1), "utf-8")
+        with a_subscriber(broker) as subscriber, running(config, directory / "notify"):
+            wait_until(lambda: any("미확인" in m.body for m in gateway.messages), 150)
+            wait_until(lambda: any("하나만" in m.body for m in gateway.messages), 60)
+            events = [json.loads(m.payload) for m in subscriber.on("homeguard/home/events")]
+    reasons = {e["after"]["reason"] for e in events if e["type"] == "new"}
+    causes = {e["after"]["cause"] for e in events if e["type"] == "fault"}
+    texts = [m.body for m in gateway.messages]
+    passed = (
+        reasons == {"unconfirmed"}
+        and "one_voter" in causes
+        and any("미확인" in body for body in texts)
+    )
+    return Outcome(
+        passed, f"MQTT reason {sorted(reasons)}; faults {sorted(causes)}; texts {texts[:3]}"
+    )
+
+
 _ALONE = "it alone abstains, two decide, a fresh one within 30 s"
 _MISSING = "it abstains as missing, the others vote, a fault without waiting for a sound"
 
@@ -124,6 +157,13 @@ ROWS = (
         for how, what in HARMS.items()
     ),
     Row("voters-none", "all voters are killed", "a fault of its own; all come back", none_left),
+    Row(
+        "voters-one",
+        "only one voter is left",
+        "its alerts are marked unconfirmed on MQTT and in the text; a fault",
+        alone,
+        limit_s=300.0,
+    ),
     Row("model-missing", "a model's file is gone", _MISSING, partial(unfit, spoil=gone)),
     Row(
         "model-altered",

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from homeguard.alerting.clip import ClipWriter
-from homeguard.alerting.dispatch import Desk
+from homeguard.alerting.desk import Desk
 from homeguard.alerting.escalation import Planner
 from homeguard.alerting.links import Links
 from homeguard.alerting.outbox import Outbox
