@@ -77,8 +77,8 @@ class TextClassifier:
         rows = list(raw["ngrams"].values())
         weights = (np.array(rows, np.float64).reshape(len(rows), -1) * step).astype(np.float32)
         bias = np.asarray(raw["bias"], np.float64) / temperature
-        rarity = np.array(raw.get("rarity", [1.0] * len(rows)), np.float64)
-        rarity = (rarity * float(raw.get("rarity_step", 1.0))).astype(np.float32)
+        steps = np.array(raw.get("rarity", [1.0] * len(rows)), np.float64)
+        rarity = (steps * float(raw.get("rarity_step", 1.0))).astype(np.float32)
         wanted = (len(labels),)
         if rarity.shape != (len(rows),):
             message = "needs a rarity for every n-gram"
