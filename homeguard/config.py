@@ -345,6 +345,14 @@ class HealthConfig(Section):
         return value
 
 
+class MetricsConfig(Section):
+    """Figures for Prometheus."""
+
+    enabled: bool = False
+    host: str = "127.0.0.1"
+    port: int = Field(8788, ge=1, le=65_535)
+
+
 class Config(Section):
     """Everything, with defaults that run as they stand."""
 
@@ -362,6 +370,7 @@ class Config(Section):
     clips: ClipsConfig = ClipsConfig()
     web: WebConfig = WebConfig()
     health: HealthConfig = HealthConfig()
+    metrics: MetricsConfig = MetricsConfig()
 
     @field_validator("rooms")
     @classmethod
