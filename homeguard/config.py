@@ -286,10 +286,11 @@ class SmsConfig(Section):
 
 
 class AppriseConfig(Section):
-    """Everything else: ntfy, Telegram, e-mail; urls carry secrets, so they come from a file."""
+    """Everything else: ntfy, Telegram, e-mail; secrets: HOMEGUARD_APPRISE_URLS."""
 
     enabled: bool = False
     urls_file: Path | None = Field(None, description="one Apprise url a line, readable by us alone")
+    attach_clip: bool = False
 
 
 class ClipsConfig(Section):
@@ -392,6 +393,7 @@ class Secrets(BaseSettings):
 
     mqtt_password: SecretStr | None = None
     twilio_auth_token: SecretStr | None = None
+    apprise_urls: SecretStr | None = None  # separated by white space
 
     @classmethod
     def load(cls) -> Secrets:

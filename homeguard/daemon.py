@@ -18,7 +18,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from homeguard.alerting.channels import make_channels, make_link, make_links, make_sms
+from homeguard.alerting.channels import (
+    make_audience,
+    make_channels,
+    make_link,
+    make_links,
+    make_sms,
+)
 from homeguard.alerting.clip import ClipWriter
 from homeguard.alerting.commands import Commands, listen
 from homeguard.alerting.discovery import Discovery
@@ -137,11 +143,12 @@ class Daemon:
         self._outbox = Outbox(state_dir, now)
         stack.callback(self._outbox.close)
         self._link = make_link(config, secrets)
-        links = make_links(config, now)
+        audience = make_audience(config, secrets)
+        links = make_links(config, now, audience)
         self._mute = Mute(self._outbox, now)
         self._dispatcher = Dispatcher(
             self._outbox,
-            Planner.of(config),
+            Planner.of(config, audience),
             make_channels(config, secrets, self._link, self._outbox, now, links),
             config.alerts,
             now,

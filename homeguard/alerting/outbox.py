@@ -259,13 +259,13 @@ class Outbox:
         )
         return frozenset(row["address"] for row in rows)
 
-    def expecting(self, fault_id: str) -> frozenset[str]:
-        """Addresses to which this fault has been sent, or will be as soon as the channel works."""
+    def expecting(self, identity: str) -> frozenset[str]:
+        """Addresses to which it has been sent, or will be as soon as the channel works."""
         rows = self._database.rows(
             "SELECT DISTINCT address FROM deliveries WHERE incident_id = ? AND address IS NOT NULL"
             " AND (state IN ('claimed', 'accepted', 'delivered')"
             " OR (state = 'pending' AND due_at <= ?))",
-            fault_id,
+            identity,
             self._epoch(),
         )
         return frozenset(row["address"] for row in rows)
