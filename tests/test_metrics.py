@@ -275,7 +275,7 @@ def test_many_messages_make_a_scrape_no_burden(scene):
         scene.clock.at = START + timedelta(days=number)
     began_s = time.process_time()
     scene.scrape()
-    assert time.process_time() - began_s < 1.0  # 0.02 s where nothing else runs
+    assert time.process_time() - began_s < 1.0  # some hundredths where nothing else runs
 
 
 def daemon_config(directory: Path, port: int) -> Config:
