@@ -346,6 +346,12 @@ class HealthConfig(Section):
         return value
 
 
+class LogsConfig(Section):
+    """What the daemon writes to stderr, or journald."""
+
+    format: Literal["text", "json"] = "text"
+
+
 class MetricsConfig(Section):
     """Figures for Prometheus."""
 
@@ -372,6 +378,7 @@ class Config(Section):
     web: WebConfig = WebConfig()
     health: HealthConfig = HealthConfig()
     metrics: MetricsConfig = MetricsConfig()
+    logs: LogsConfig = LogsConfig()
 
     @field_validator("rooms")
     @classmethod
