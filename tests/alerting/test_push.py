@@ -26,13 +26,24 @@ from homeguard.config import Config, ConfigError, Secrets
 from homeguard.domain import (
     Change,
     Clip,
+    DeliveryError,
     DeliveryState,
     Fault,
     FaultAlert,
     FaultCause,
     IncidentState,
 )
-from tests.alerting.cases import START, SteppedClock, a_config, an_incident, end, new, update
+from homeguard.logs import OncePerSecond
+from tests.alerting.cases import (
+    START,
+    FakeChannel,
+    SteppedClock,
+    a_config,
+    an_incident,
+    end,
+    new,
+    update,
+)
 from tests.parts.services import MailServer, PushService
 
 SECRET = "pa55w0rd"
@@ -181,6 +192,20 @@ def test_a_service_that_is_away_says_why_without_its_url(scene, push):
     assert scene.courier.broken is not None
     assert scene.courier.broken.detail == "json: answers HTTP 503"
     assert log.getvalue() == "apprise: json: answers HTTP 503; trying again (attempt 1)\n"
+
+
+def test_two_channels_that_fail_at_once_are_both_said(tmp_path, scene):
+    log, handler = io.StringIO(), logging.StreamHandler()
+    handler.setStream(log)
+    handler.addFilter(OncePerSecond())
+    scene.desk.submit(new(an_incident()))
+    logging.getLogger().addHandler(handler)
+    parcel = scene.outbox.claim("apprise")
+    for name in ("apprise", "sms"):
+        channel = FakeChannel(name, DeliveryError("away", retryable=True))
+        Courier(channel, scene.outbox, scene.config.alerts, scene.clock)._send(parcel)
+    logging.getLogger().removeHandler(handler)
+    assert log.getvalue().count("trying again") == 2
 
 
 def test_no_secret_is_stored_with_the_messages(scene, tmp_path):

@@ -97,6 +97,7 @@ def secrets_in_sight(directory: Path) -> Outcome:
             a_subscriber(broker) as subscriber,
             running(config, directory / "notify") as process,
         ):
+            wait_until(lambda: bool(subscriber.on("homeguard/home/status")), 10)
             subscriber.publish(TEST, "PRESS")
             wait_until(lambda: bool(gateway.messages) and bool(service.requests), 20)
             line = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode()
