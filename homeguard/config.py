@@ -286,10 +286,11 @@ class SmsConfig(Section):
 
 
 class AppriseConfig(Section):
-    """Everything else: ntfy, Telegram, e-mail; urls carry secrets, so they come from a file."""
+    """Everything else: ntfy, Telegram, e-mail; secrets: HOMEGUARD_APPRISE_URLS."""
 
     enabled: bool = False
     urls_file: Path | None = Field(None, description="one Apprise url a line, readable by us alone")
+    attach_clip: bool = False
 
 
 class ClipsConfig(Section):
@@ -345,6 +346,20 @@ class HealthConfig(Section):
         return value
 
 
+class LogsConfig(Section):
+    """What the daemon writes to stderr, or journald."""
+
+    format: Literal["text", "json"] = "text"
+
+
+class MetricsConfig(Section):
+    """Figures for Prometheus."""
+
+    enabled: bool = False
+    host: str = "127.0.0.1"
+    port: int = Field(8788, ge=1, le=65_535)
+
+
 class Config(Section):
     """Everything, with defaults that run as they stand."""
 
@@ -362,6 +377,8 @@ class Config(Section):
     clips: ClipsConfig = ClipsConfig()
     web: WebConfig = WebConfig()
     health: HealthConfig = HealthConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    logs: LogsConfig = LogsConfig()
 
     @field_validator("rooms")
     @classmethod
@@ -383,6 +400,7 @@ class Secrets(BaseSettings):
 
     mqtt_password: SecretStr | None = None
     twilio_auth_token: SecretStr | None = None
+    apprise_urls: SecretStr | None = None  # separated by white space
 
     @classmethod
     def load(cls) -> Secrets:

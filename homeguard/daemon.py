@@ -16,8 +16,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from homeguard.alerting.channels import make_channels, make_link, make_links, make_sms
+from homeguard.alerting.channels import (
+    make_audience,
+    make_channels,
+    make_link,
+    make_links,
+    make_sms,
+)
 from homeguard.alerting.clip import ClipWriter
 from homeguard.alerting.commands import Commands, listen
 from homeguard.alerting.discovery import Discovery
@@ -48,6 +55,9 @@ from homeguard.supervision import Supervisor
 from homeguard.voting.load import Voting, load_panel, load_panel_apart, serve
 from homeguard.voting.nursery import Nursery
 from homeguard.voting.registry import Registry
+
+if TYPE_CHECKING:
+    from homeguard.metrics import Metrics
 
 INBOX_CHUNKS = 300  # a room may lag about 29 s behind before it loses sound
 TICK_S = 1.0
@@ -133,11 +143,12 @@ class Daemon:
         self._outbox = Outbox(state_dir, now)
         stack.callback(self._outbox.close)
         self._link = make_link(config, secrets)
-        links = make_links(config, now)
+        audience = make_audience(config, secrets)
+        links = make_links(config, now, audience)
         self._mute = Mute(self._outbox, now)
         self._dispatcher = Dispatcher(
             self._outbox,
-            Planner.of(config),
+            Planner.of(config, audience),
             make_channels(config, secrets, self._link, self._outbox, now, links),
             config.alerts,
             now,
@@ -165,6 +176,7 @@ class Daemon:
         self._inbox = Inbox(INBOX_CHUNKS)
         self._listeners = [Listener(r, self._inbox, config.health) for r in config.rooms]
         stack.callback(self._stop_listening)
+        self._metrics = self._count(stack)
 
     def run(self, stop: threading.Event) -> None:
         """Judge sound until `stop`."""
@@ -188,10 +200,13 @@ class Daemon:
         self._notifier.loading()  # on a small machine a reload takes longer than the watchdog waits
 
     def _hear(self, chunk: AudioChunk) -> None:
+        began_s = time.perf_counter()
         listener = self._listener(chunk.room)
         listener.heard(chunk)
         self._take(self._home.hear(chunk, shed=listener.sheds()))
         listener.left_out(self._home.windows_shed(chunk.room))
+        if self._metrics is not None:
+            self._metrics.judged(chunk, time.perf_counter() - began_s)
 
     def watch(self, on_decision: Callable[[Heard], None]) -> None:
         """Call `on_decision` with everything heard, in the judging thread."""
@@ -294,6 +309,28 @@ class Daemon:
         server = WebServer(self._config.web.host, self._config.web.port, site)
         server.start()
         stack.callback(server.stop)
+
+    def _count(self, stack: ExitStack) -> Metrics | None:
+        """Serve figures; where that cannot be, the home is guarded without."""
+        if not self._config.metrics.enabled:
+            return None
+        # 4 MiB that only a home with Prometheus needs.
+        from homeguard.metrics import Metrics, MetricsServer  # noqa: PLC0415
+
+        place = self._config.metrics
+        metrics = Metrics(
+            self._config, self._outbox, self._listeners, self._inbox, self._voting.models
+        )
+        try:
+            server = MetricsServer(place, metrics)
+        except OSError as exc:
+            where = f"{place.host}:{place.port}"
+            _log.error("metrics: cannot listen on %s: %s; change metrics.port", where, exc.strerror)
+            return None
+        self.watch(metrics.heard)
+        server.start()
+        stack.callback(server.stop)
+        return metrics
 
     def _illustrate(self, stack: ExitStack) -> None:
         """Draw incidents, behind everything else."""

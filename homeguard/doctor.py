@@ -50,7 +50,7 @@ def examine(
     if config.sms.enabled:
         examinations.append(("sms", lambda: _sms(config, secrets)))
     if config.apprise.enabled:
-        examinations.append(("apprise", lambda: _apprise(config)))
+        examinations.append(("apprise", lambda: _apprise(config, secrets)))
     for name, examination in examinations:
         try:
             yield from examination()
@@ -270,16 +270,26 @@ def _sms(config: Config, secrets: Secrets) -> Iterator[Check]:
         yield Check("sms", State.OK if well else State.FAIL, found, remedy)
 
 
-def _apprise(config: Config) -> Iterator[Check]:
-    file = config.apprise.urls_file
-    if file is None or not file.is_file():
-        found = f"apprise.urls_file: {file or 'not named'} is not there"
-        yield Check("apprise", State.FAIL, found, "write one Apprise url a line into it")
-    elif file.stat().st_mode & 0o077:
+def _apprise(config: Config, secrets: Secrets) -> Iterator[Check]:
+    from homeguard.alerting.message import Texter  # noqa: PLC0415
+    from homeguard.alerting.push import AppriseChannel  # noqa: PLC0415 - half a second and 24 MiB
+    from homeguard.alerting.subscribers import VARIABLE, subscribers_of  # noqa: PLC0415
+
+    file = config.apprise.urls_file if secrets.apprise_urls is None else None
+    try:
+        subscribers = subscribers_of(config, secrets)
+        AppriseChannel(subscribers, Texter(config).note)
+    except ConfigError as error:
+        remedy = f"put one Apprise url a line into {file or VARIABLE}"
+        yield Check("apprise", State.FAIL, "; ".join(error.errors), remedy)
+        return
+    names = ", ".join(subscriber.contact.name for subscriber in subscribers)
+    if file is not None and file.stat().st_mode & 0o077:
         found = f"{file} may be read by others, and holds passwords"
         yield Check("apprise", State.WARN, found, f"chmod 600 {file}")
     else:
-        yield Check("apprise", State.OK, f"{file} is there and private")
+        found = f"its urls are understood: {names}. homeguard test-alert shows whether they arrive"
+        yield Check("apprise", State.OK, found)
 
 
 def _connect(mqtt: MqttConfig, password: str | None, topic: str) -> tuple[str, str] | None:

@@ -35,7 +35,7 @@ class Listener:
         self._inbox = inbox
         self._health = RoomHealth(room.name, health.silent_after_s, time.monotonic())
         self._stop = threading.Event()
-        self._dropped = self._left_out = 0
+        self._dropped = self.windows_left_out = 0
         self._backlog = Backlog()
         self._told: tuple[Published, bool] | None = None
         self._thread = threading.Thread(
@@ -51,6 +51,11 @@ class Listener:
     def audible(self) -> bool:
         """Whether sound comes in that is more than zeros."""
         return self._health.state(time.monotonic()) is AudioState.ONLINE
+
+    @property
+    def level_dbfs(self) -> float:
+        """How loud the last sound was; -120 for digital silence."""
+        return self._health.level_dbfs
 
     def start(self) -> None:
         """Begin to capture."""
@@ -76,10 +81,10 @@ class Listener:
 
     def left_out(self, windows: int) -> None:
         """Note how many windows have been left out so far."""
-        if windows > self._left_out:
+        if windows > self.windows_left_out:
             self._health.shed(time.monotonic())
             _log.warning("%s: judging is behind, %d windows left out", self.name, windows)
-            self._left_out = windows
+            self.windows_left_out = windows
 
     def finish(self) -> None:
         """Note that the room's last sound has been judged."""

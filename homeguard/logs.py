@@ -1,12 +1,14 @@
-"""Structured logs: one event a line, readable on a terminal, key=value for journald."""
+"""Structured logs: one event a line, readable on a terminal, key=value or JSON elsewhere."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Literal
 
 import structlog
 
@@ -43,25 +45,49 @@ class OncePerSecond(logging.Filter):
         return True
 
 
-def configure(*, verbose: bool = False) -> None:
+class JournalFormatter(structlog.stdlib.ProcessorFormatter):
+    """Puts the priority before each line, as journald reads it: `journalctl -p warning` finds them.
+
+    Source: sd-daemon(3).
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's lines, each with its priority: journald takes them one by one."""
+        priority = next(p for level, p in _PRIORITIES if record.levelno >= level)
+        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
+
+
+_PRIORITIES = (
+    (logging.CRITICAL, 2),
+    (logging.ERROR, 3),
+    (logging.WARNING, 4),
+    (logging.INFO, 6),
+    (0, 7),
+)
+
+
+def configure(*, verbose: bool = False, form: Literal["text", "json"] = "text") -> None:
     """Send the log of HomeGuard and of its libraries to stderr.
 
-    journald adds the time itself, so lines carry it on a terminal only. Libraries speak up from
-    WARNING.
+    journald adds the time itself, so lines of text carry it on a terminal only. Libraries speak up
+    from WARNING.
     """
-    terminal = sys.stderr.isatty()
+    terminal = sys.stderr.isatty() and form == "text"
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(),
     ]
+    renderer: structlog.typing.Processor
     if terminal:
         shared.append(structlog.processors.TimeStamper(fmt="%H:%M:%S"))
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer()
-        if terminal
-        else structlog.processors.LogfmtRenderer(key_order=["level", "event"])
-    )
-    formatter = structlog.stdlib.ProcessorFormatter(
+        renderer = structlog.dev.ConsoleRenderer()
+    elif form == "json":
+        shared.append(structlog.processors.TimeStamper(fmt="iso", key="time"))
+        renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
+    else:
+        renderer = structlog.processors.LogfmtRenderer(key_order=["level", "event"])
+    made = JournalFormatter if _is_journal() else structlog.stdlib.ProcessorFormatter
+    formatter = made(
         foreign_pre_chain=shared,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
@@ -82,3 +108,12 @@ def configure(*, verbose: bool = False) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _is_journal() -> bool:
+    """Whether stderr goes to journald: systemd names the stream; we may have been redirected."""
+    try:
+        stream = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):  # no stderr, or one without a descriptor
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{stream.st_dev}:{stream.st_ino}"

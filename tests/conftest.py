@@ -2,4 +2,9 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["tests.parts.mosquitto", "tests.parts.pulse", "tests.parts.twilio"]
+pytest_plugins = [
+    "tests.parts.mosquitto",
+    "tests.parts.pulse",
+    "tests.parts.services",
+    "tests.parts.twilio",
+]

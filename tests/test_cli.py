@@ -353,6 +353,14 @@ def test_a_test_alert_goes_through_every_channel(broker, subscriber, gateway, co
     assert json.loads(event.text)["after"]["state"] == "test"
 
 
+def test_a_test_alert_goes_through_apprise(push, config):
+    path = config(mqtt={"enabled": False}, apprise={"enabled": True})
+    result = run("test-alert", "-c", path, env={"HOMEGUARD_APPRISE_URLS": f"json://{push.place}"})
+    assert result.exit_code == 0, result.stderr
+    assert "apprise to json, notice new: delivered" in result.stdout
+    assert json.loads(push.requests[0].body)["title"].startswith("[시험]")
+
+
 @pytest.mark.broker
 def test_a_test_alert_that_fails_says_why_and_exits_1(broker, gateway, config):
     path = config(mqtt=mqtt_of(broker), sms=sms_of(gateway), alerts=CONTACTS)

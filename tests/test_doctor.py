@@ -198,6 +198,31 @@ def test_an_unreachable_sms_gateway_fails(config):
     assert "unreachable" in check.found
 
 
+def test_apprise_urls_are_understood_and_nothing_is_sent(push, config, tmp_path):
+    well = f"json://{push.place} ntfy://{push.place}/x"
+    (check,) = checks_of(config(apprise={"enabled": True}), "apprise", apprise_urls=well)
+    assert (check.state, "json, ntfy" in check.found) == (State.OK, True)
+    assert push.requests == []
+    (wrong,) = checks_of(config(apprise={"enabled": True}), "apprise", apprise_urls="hush")
+    assert (wrong.state, "url 1" in wrong.found, "hush" in wrong.found) == (State.FAIL, True, False)
+    (without,) = checks_of(config(apprise={"enabled": True}), "apprise")
+    assert "HOMEGUARD_APPRISE_URLS" in without.remedy
+
+
+def test_a_file_of_apprise_urls_is_to_be_private(config, tmp_path):
+    file = tmp_path / "urls"
+    apprise = {"enabled": True, "urls_file": file}
+    (missing,) = checks_of(config(apprise=apprise), "apprise")
+    assert (missing.state, str(file) in missing.remedy) == (State.FAIL, True)
+    file.write_text("ntfys://home\n")
+    file.chmod(0o644)
+    (open_,) = checks_of(config(apprise=apprise), "apprise")
+    assert (open_.state, open_.remedy) == (State.WARN, f"chmod 600 {file}")
+    file.chmod(0o600)
+    (check,) = checks_of(config(apprise=apprise), "apprise")
+    assert check.state is State.OK
+
+
 def test_a_clock_before_the_release_fails(config, monkeypatch):
     monkeypatch.setattr(doctor, "RELEASED", datetime(9999, 1, 1, tzinfo=UTC))
     (check,) = checks_of(config(), "clock")

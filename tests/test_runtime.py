@@ -60,6 +60,7 @@ def test_what_only_some_homes_need_is_not_loaded_with_the_daemon():
     code = """
 import sys, homeguard.daemon
 heavy = {"av", "twilio", "requests", "onnxruntime", "sounddevice", "webrtcvad", "faster_whisper"}
+heavy |= {"apprise", "prometheus_client"}
 print(sorted(heavy & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from homeguard.alerting.links import Links, load_key
@@ -10,6 +11,7 @@ from homeguard.alerting.mqtt import MqttChannel
 from homeguard.alerting.mqtt_link import MqttLink
 from homeguard.alerting.outbox import Clock, Outbox
 from homeguard.alerting.schema import EventWriter
+from homeguard.alerting.subscribers import subscribers_of
 from homeguard.config import Config, ConfigError, Secrets
 from homeguard.domain import AlertChannel, Contact
 
@@ -17,12 +19,17 @@ if TYPE_CHECKING:
     from homeguard.alerting.sms import SmsChannel
 
 
-def make_links(config: Config, now: Clock) -> Links | None:
+def make_audience(config: Config, secrets: Secrets) -> tuple[Contact, ...]:
+    """Whom Apprise tells. Raises ConfigError for a file of urls that cannot be read."""
+    return tuple(subscriber.contact for subscriber in subscribers_of(config, secrets))
+
+
+def make_links(config: Config, now: Clock, audience: Iterable[Contact] = ()) -> Links | None:
     """The signed links of messages; None where there is no page. Raises HomeGuardError."""
     if not (config.web.enabled and config.web.base_url):
         return None
     contacts = [Contact(c.name, c.phone, c.language) for c in config.alerts.contacts]
-    return Links(load_key(config.node.state_dir), config.web.base_url, contacts, now)
+    return Links(load_key(config.node.state_dir), config.web.base_url, [*contacts, *audience], now)
 
 
 def make_link(config: Config, secrets: Secrets) -> MqttLink | None:
@@ -48,6 +55,13 @@ def make_channels(
         channels.append(MqttChannel(link, EventWriter(config), config.clips))
     if config.sms.enabled:
         channels.append(make_sms(config, secrets, outbox, now, links))
+    if config.apprise.enabled:
+        # Apprise with its plugins and requests: 24 MiB that only it needs.
+        from homeguard.alerting.push import AppriseChannel  # noqa: PLC0415
+
+        subscribers = subscribers_of(config, secrets)
+        compose, attach = _texter(config, links).note, config.apprise.attach_clip
+        channels.append(AppriseChannel(subscribers, compose, attach=attach))
     return channels
 
 
@@ -68,7 +82,11 @@ def make_sms(
     return SmsChannel(
         config.sms,
         secrets.twilio_auth_token.get_secret_value(),
-        Texter(config, (lambda a, to: links.url(a.after.id, to)) if links else None),
+        _texter(config, links),
         lambda address, since: outbox.sent_to("sms", address, since),
         now,
     )
+
+
+def _texter(config: Config, links: Links | None) -> Texter:
+    return Texter(config, (lambda a, to: links.url(a.after.id, to)) if links else None)

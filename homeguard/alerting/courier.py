@@ -19,7 +19,6 @@ _FIRST_BACKOFF_S = 1.0
 _LAST_BACKOFF_S = 60.0
 _FIRST_POLL_S = 2.0
 
-_log = logging.getLogger(__name__)
 _random = SystemRandom()
 
 
@@ -55,6 +54,8 @@ class Courier:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.channel = channel
+        # One a channel: a flood of one must not hide another's line (logs.OncePerSecond).
+        self._log = logging.getLogger(f"{__name__}.{channel.name}")
         self._outbox = outbox
         self._config = config
         self._now = now
@@ -88,7 +89,7 @@ class Courier:
             self._not_sent(parcel, exc)
         except Exception as exc:  # noqa: BLE001 a defect of a channel must not end its thread
             defect = f"defect in the channel: {type(exc).__name__}"
-            _log.debug("%s: %s", self.channel.name, defect, exc_info=True)
+            self._log.debug("%s: %s", self.channel.name, defect, exc_info=True)
             self._not_sent(parcel, DeliveryError(defect, retryable=True))
         else:
             self._works()
@@ -97,9 +98,9 @@ class Courier:
     def _not_sent(self, parcel: Parcel, error: DeliveryError) -> None:
         if not error.retryable:
             self._mark(lambda: self._outbox.failed(parcel.id, str(error), error.code))
-            _log.warning("%s: %s gets no message: %s", self.channel.name, _who(parcel), error)
+            self._log.warning("%s: %s gets no message: %s", self.channel.name, _who(parcel), error)
             return
-        _log.log(
+        self._log.log(
             logging.DEBUG if self.broken else logging.WARNING,
             "%s: %s; trying again (attempt %d)",
             self.channel.name,
@@ -113,7 +114,7 @@ class Courier:
         if age > timedelta(seconds=self._config.give_up_after_s):
             reason = f"given up after {age.total_seconds() / 3600:.1f} h: {error}"
             self._mark(lambda: self._outbox.failed(parcel.id, reason, GIVEN_UP))
-            _log.error("%s: %s: %s", self.channel.name, _who(parcel), reason)
+            self._log.error("%s: %s: %s", self.channel.name, _who(parcel), reason)
             return
         pause_s = max(backoff_s(parcel.attempts), error.retry_after_s or 0.0)
         at = self._now() + timedelta(seconds=pause_s)
@@ -127,7 +128,7 @@ class Courier:
         elif receipt.state is DeliveryState.FAILED:
             why = receipt.detail or "the carrier could not deliver it"
             self._mark(lambda: self._outbox.failed(parcel.id, why, for_good=False))
-            _log.warning("%s: %s did not get it: %s", self.channel.name, _who(parcel), why)
+            self._log.warning("%s: %s did not get it: %s", self.channel.name, _who(parcel), why)
         else:
             at = self._now() + timedelta(seconds=_FIRST_POLL_S)
             self._mark(lambda: self._outbox.accepted(parcel.id, reference, at))
@@ -137,7 +138,7 @@ class Courier:
         try:
             receipt = self.channel.poll(parcel.reference or "")
         except DeliveryError as exc:
-            _log.debug("%s: no word on a message: %s", self.channel.name, exc)
+            self._log.debug("%s: no word on a message: %s", self.channel.name, exc)
             receipt, error = Receipt(DeliveryState.ACCEPTED), str(exc)
         if receipt.state is not DeliveryState.ACCEPTED:
             self._received(parcel, receipt)
@@ -165,7 +166,7 @@ class Courier:
 
     def _works(self) -> None:
         if self.broken:
-            _log.info("%s: works again", self.channel.name)
+            self._log.info("%s: works again", self.channel.name)
         self.broken = None
 
 

@@ -75,7 +75,9 @@ class Desk:
         if alert.change is Change.NEW and after.state is not IncidentState.TEST:
             follows = self._lead(after, now)
         told = self._outbox.told(after.id)
-        stored = self._outbox.record(alert, self._planner.plan(alert, now, told, follows))
+        expecting = self._outbox.expecting(after.id)
+        plan = self._planner.plan(alert, now, told, follows, expecting)
+        stored = self._outbox.record(alert, plan)
         if _is_renamed(alert) and _is_open(stored.after) and self._outbox.history.follows(after.id):
             # What it is now, or where, nobody has been called for.
             news = Alert(Change.NEW, None, stored.after)

@@ -5,7 +5,7 @@ A first call goes down the list of contacts until somebody acknowledges; repeats
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -55,7 +55,8 @@ class Delivery:
 class Planner:
     """Plans deliveries: one on each of `broadcast`, and one a contact on each of `personal`.
 
-    `zone` is the home's timezone, None the system's.
+    `audience` are told by Apprise, all at once and whatever the hour; `recordings`: once more when
+    there is something to hear. `zone` is the home's timezone, None the system's.
     """
 
     contacts: tuple[ContactConfig, ...]
@@ -63,16 +64,20 @@ class Planner:
     zone: ZoneInfo | None
     broadcast: tuple[str, ...] = ("mqtt",)
     personal: tuple[str, ...] = ("sms",)
+    audience: tuple[Contact, ...] = ()
+    recordings: bool = False
 
     @classmethod
-    def of(cls, config: Config) -> Planner:
-        """The planner of a configuration: its contacts and the channels it enables."""
+    def of(cls, config: Config, audience: Iterable[Contact] = ()) -> Planner:
+        """The planner of a configuration: its contacts, its audience, the channels it enables."""
         return cls(
             contacts=config.alerts.contacts,
             escalation=config.alerts.escalation,
             zone=home_zone(config.home.timezone),
             broadcast=("mqtt",) if config.mqtt.enabled else (),
             personal=("sms",) if config.sms.enabled else (),
+            audience=tuple(audience),
+            recordings=config.apprise.attach_clip,
         )
 
     def plan(
@@ -81,24 +86,28 @@ class Planner:
         now: datetime,
         told: Collection[str] = (),
         follows: datetime | None = None,
+        expecting: Collection[str] = (),
     ) -> tuple[Delivery, ...]:
         """Deliveries of an alert, those due now first.
 
-        `told`: addresses that have heard of it. They alone learn of its changes. `follows`: when
-        people were called for the same category and room; they are again once a repeat is due.
+        `told`: addresses that have heard of it. They alone learn of its changes; of the audience
+        also those who are `expecting` to, once their service works. `follows`: when people were
+        called for the same category and room; they are again once a repeat is due.
         """
         if isinstance(alert, FaultAlert):
             return tuple(self._fault(alert, now, told))
         notices = [Delivery(name, None, Kind.NOTICE, now) for name in self.broadcast]
         if alert.after.state is IncidentState.TEST:
-            return (*notices, *self._notices(self.contacts, now))
+            return (*notices, *self._notices(self.contacts, now), *self._push(Kind.NOTICE, now))
         if alert.change is Change.NEW:
             return (*notices, *(self._calls(now) if follows is None else self._again(follows)))
         if alert.change is Change.END or _matters(alert):
             by = alert.after.acknowledged_by if _just_acknowledged(alert) else None
             others = [c for c in self.contacts if c.phone in told and c.name != by]
-            return (*notices, *self._notices(others, now))
-        return tuple(notices)
+            notices += self._notices(others, now)
+        elif not (self.recordings and is_recording(alert)):
+            return tuple(notices)
+        return (*notices, *self._push(Kind.NOTICE, now, only={*told, *expecting}))
 
     def on_duty(self, now: datetime) -> tuple[ContactConfig, ...]:
         """The contacts on duty, in order; all of them when nobody is."""
@@ -108,13 +117,15 @@ class Planner:
     def _fault(self, alert: FaultAlert, now: datetime, told: Collection[str]) -> list[Delivery]:
         """Broadcast; the first contact on duty now, all others when it lasts; a mute all at once.
 
-        One that is told again goes to the first contact on duty.
+        The audience at once. One that is told again goes to the first contact on duty.
         The end goes to those who heard of the beginning.
         """
         notices = [Delivery(name, None, Kind.NOTICE, now) for name in self.broadcast]
         if alert.change is Change.END:
             others = [c for c in self.contacts if c.phone in told]
-            return [*notices, *self._notices(others, now)]
+            pushed = self._push(Kind.NOTICE, now, only=told)
+            return [*notices, *self._notices(others, now), *pushed]
+        notices += self._push(Kind.NOTICE, now)
         if alert.after.cause is FaultCause.MUTED:
             return [*notices, *self._notices(self.contacts, now)]
         first = self.on_duty(now)[:1]
@@ -128,23 +139,26 @@ class Planner:
 
     def _calls(self, now: datetime) -> list[Delivery]:
         times = self.escalation
-        calls = []
+        calls = self._push(Kind.FIRST, now)
         for place, contact in enumerate(self.on_duty(now)):
             after_s = (0.0, times.next_after_s)[place] if place < 2 else times.all_after_s  # noqa: PLR2004 the third on wait for all_after_s
             calls.extend(self._to(contact, Kind.FIRST, now + timedelta(seconds=after_s)))
         after_s = times.all_after_s + times.repeat_every_s
         while after_s <= times.repeat_for_s:
+            due_at = now + timedelta(seconds=after_s)
+            calls.extend(self._push(Kind.REPEAT, due_at))
             for contact in self.on_duty(now):
-                calls.extend(self._to(contact, Kind.REPEAT, now + timedelta(seconds=after_s)))
+                calls.extend(self._to(contact, Kind.REPEAT, due_at))
             after_s += times.repeat_every_s
         return calls
 
     def _again(self, since: datetime) -> list[Delivery]:
         """Repeats to all on duty: cancelled when the sound ends, so a flapping one rings once."""
-        times, calls = self.escalation, []
+        times, calls = self.escalation, list[Delivery]()
         after_s = times.repeat_every_s
         while after_s <= max(times.repeat_for_s, times.repeat_every_s):
             due_at = since + timedelta(seconds=after_s)
+            calls.extend(self._push(Kind.REPEAT, due_at))
             for contact in self.on_duty(due_at):
                 calls.extend(self._to(contact, Kind.REPEAT, due_at))
             after_s += times.repeat_every_s
@@ -156,6 +170,20 @@ class Planner:
     def _to(self, contact: ContactConfig, kind: Kind, due_at: datetime) -> list[Delivery]:
         recipient = Contact(contact.name, contact.phone, contact.language)
         return [Delivery(channel, recipient, kind, due_at) for channel in self.personal]
+
+    def _push(
+        self, kind: Kind, due_at: datetime, only: Collection[str] | None = None
+    ) -> list[Delivery]:
+        """To the audience, or those whose addresses are among `only`."""
+        to = [c for c in self.audience if only is None or c.address in only]
+        return [Delivery("apprise", contact, kind, due_at) for contact in to]
+
+
+def is_recording(alert: Alert) -> bool:
+    """Whether all that is new is that there is a recording to hear."""
+    before = alert.before
+    first = before is not None and before.clip is None and alert.after.clip is not None
+    return alert.change is Change.UPDATE and first and not _matters(alert)
 
 
 def home_zone(name: str) -> ZoneInfo | None:

@@ -1,11 +1,12 @@
-"""What an SMS says: what, where, when first, in one segment where it can be."""
+"""What messages say: what, where, when first; an SMS in one segment where it can be."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from homeguard.alerting.escalation import home_zone
+from homeguard.alerting.escalation import home_zone, is_recording
 from homeguard.config import Config
 from homeguard.domain import (
     Alert,
@@ -37,6 +38,7 @@ _HEADS = {
     "unconfirmed": {"ko": "긴급·미확인", "en": "EMERGENCY (unconfirmed)"},
     "update": {"ko": "변경", "en": "UPDATE"},
     "acknowledged": {"ko": "확인됨", "en": "TAKEN CARE OF"},
+    "recording": {"ko": "녹음", "en": "RECORDING"},
     "end": {"ko": "소리 그침", "en": "SOUND ENDED"},
     "test": {"ko": "시험", "en": "TEST"},
     "fault": {"ko": "고장", "en": "FAULT"},
@@ -53,7 +55,7 @@ _FAULTS = {
     FaultCause.GARBLED: {"ko": "마이크 신호 오류", "en": "microphone signal broken"},
     FaultCause.BEHIND: {"ko": "처리 밀림, 소리 놓침", "en": "too slow, sound is lost"},
     FaultCause.VOTER: {"ko": "판단 모델 멈춤", "en": "voter down"},
-    FaultCause.CONTACT: {"ko": "문자 보낼 수 없음", "en": "cannot be texted"},
+    FaultCause.CONTACT: {"ko": "알림 보낼 수 없음", "en": "cannot be reached"},
     FaultCause.CAPPED: {"ko": "문자 한도 도달", "en": "text limit reached"},
     FaultCause.CHANNEL: {"ko": "알림 경로 끊김", "en": "channel away"},
     FaultCause.DISK: {"ko": "저장 장치 고장", "en": "disk full or failing"},
@@ -67,6 +69,14 @@ _DRILL = {"ko": "알림 점검, 하실 일 없음", "en": "of the alert path, no
 _LATE = {"ko": "지연", "en": "LATE"}
 
 Link = Callable[[Alert, Contact], str | None]  # an alert about an incident
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A notification: what and where, then the rest in lines."""
+
+    title: str
+    body: str
 
 
 class Texter:
@@ -98,8 +108,31 @@ class Texter:
         text = _fit(f"[{head}] {what}", room, when, (by or "", tag, self._home.name))
         return f"{text} {link}" if link else text
 
+    def note(self, alert: Outgoing, contact: Contact) -> Note:
+        """The same for a screen, where length does not count: with the address, without words."""
+        language = contact.language if contact.language == "ko" else "en"
+        home = [self._home.name, self._home.address]
+        if isinstance(alert, FaultAlert):
+            what, cause, spans = self._fault_parts(alert, language)
+            return _note(what, [f"{cause} {spans}", alert.after.detail, *home])
+        incident = alert.after
+        kind = "recording" if is_recording(alert) else _kind(alert)
+        head = _late(_HEADS[kind][language], alert, language)
+        room = self._rooms.get(incident.room, incident.room)
+        by = incident.acknowledged_by if kind == "acknowledged" else None
+        at = incident.raised_at.astimezone(self._zone)
+        link = self._link(alert, contact) if self._link else None
+        return _note(
+            f"[{head}] {incident.category.name_in(language)} {room}",
+            [by, f"{at:%Y-%m-%d %H:%M:%S}", *home, link, f"#{incident.id[:_TAG_LETTERS]}"],
+        )
+
     def _fault(self, alert: FaultAlert, language: str) -> str:
-        """What is wrong, where, since when; on recovery from when to when."""
+        what, cause, spans = self._fault_parts(alert, language)
+        return _fit(what, cause, spans, (self._home.name,))
+
+    def _fault_parts(self, alert: FaultAlert, language: str) -> tuple[str, str, str]:
+        """Where, what is wrong, since when; on recovery from when to when."""
         fault = alert.after
         over = alert.change is Change.END
         if fault.cause is FaultCause.MUTED:
@@ -108,8 +141,7 @@ class Texter:
             head, end = ("recovered", fault.ended_at) if over else ("fault", None)
         subject = self._rooms.get(fault.subject, fault.subject)
         what = f"[{_late(_HEADS[head][language], alert, language)}] {subject}".rstrip()
-        spans = self._span(fault, end, language)
-        return _fit(what, _FAULTS[fault.cause][language], spans, (self._home.name,))
+        return what, _FAULTS[fault.cause][language], self._span(fault, end, language)
 
     def _span(self, fault: Fault, end: datetime | None, language: str) -> str:
         """Since when, or from when to when; with dates where they are not the same day's."""
@@ -147,6 +179,10 @@ def _fit(what: str, room: str, when: str, extras: tuple[str, ...]) -> str:
         if extra and segments(f"{text} {extra}") == 1:
             text = f"{text} {extra}"
     return text
+
+
+def _note(title: str, lines: Iterable[str | None]) -> Note:
+    return Note(title, "\n".join(line for line in lines if line))
 
 
 def _head(alert: Alert, language: str) -> str:

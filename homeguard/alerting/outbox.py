@@ -20,7 +20,17 @@ from homeguard.alerting.database import Database
 from homeguard.alerting.drills import Drills
 from homeguard.alerting.escalation import Delivery
 from homeguard.alerting.history import History
-from homeguard.alerting.records import GIVEN_UP, Parcel, Refusal, Sent, parcel, to_json, utc
+from homeguard.alerting.records import (
+    CLAIMED,
+    GIVEN_UP,
+    Parcel,
+    Refusal,
+    Sent,
+    Tally,
+    parcel,
+    to_json,
+    utc,
+)
 from homeguard.alerting.rows import (
     cancel,
     cancel_repeats,
@@ -47,6 +57,13 @@ _CLAIM = """
         ORDER BY (SELECT i.state = 'fault' FROM incidents i WHERE i.id = d.incident_id),
             d.due_at, d.id LIMIT 1)
     RETURNING *
+"""
+
+
+_UNSENT = (DeliveryState.PENDING, CLAIMED)
+_TALLY = """
+    SELECT channel, state, count(*) AS number, sum(due_at <= :now) AS due, min(due_at) AS oldest
+    FROM deliveries GROUP BY channel, state
 """
 
 
@@ -242,13 +259,13 @@ class Outbox:
         )
         return frozenset(row["address"] for row in rows)
 
-    def expecting(self, fault_id: str) -> frozenset[str]:
-        """Addresses to which this fault has been sent, or will be as soon as the channel works."""
+    def expecting(self, identity: str) -> frozenset[str]:
+        """Addresses to which it has been sent, or will be as soon as the channel works."""
         rows = self._database.rows(
             "SELECT DISTINCT address FROM deliveries WHERE incident_id = ? AND address IS NOT NULL"
             " AND (state IN ('claimed', 'accepted', 'delivered')"
             " OR (state = 'pending' AND due_at <= ?))",
-            fault_id,
+            identity,
             self._epoch(),
         )
         return frozenset(row["address"] for row in rows)
@@ -280,6 +297,24 @@ class Outbox:
             if row["code"] == "hour"
             or (row["state"] == "failed" and row["code"] not in {None, GIVEN_UP})
         ]
+
+    def tallies(self) -> list[Tally]:
+        """The messages of each channel, counted."""
+        now = self._epoch()
+        tallies: dict[str, Tally] = {}
+        for row in self._database.rows(_TALLY, now=now):
+            name = row["channel"]
+            tally = tallies.setdefault(name, Tally(name, 0, 0, 0.0, {}))
+            if row["state"] not in _UNSENT:
+                tally.finished[DeliveryState(row["state"])] = row["number"]
+                continue
+            tallies[name] = replace(
+                tally,
+                due=tally.due + row["due"],
+                planned=tally.planned + row["number"] - row["due"],
+                oldest_s=max(tally.oldest_s, now - row["oldest"]),
+            )
+        return list(tallies.values())
 
     def _sent(
         self, parcel_id: int, state: DeliveryState, reference: str | None, poll_at: datetime | None

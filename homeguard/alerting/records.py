@@ -59,6 +59,17 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """How many messages of a channel there are: unsent ones, and others by what became of them."""
+
+    channel: str
+    due: int  # should have left by now
+    planned: int  # escalation and repeats, for later
+    oldest_s: float  # for how long the oldest of those that are due has been so; 0 without one
+    finished: dict[DeliveryState, int]
+
+
+@dataclass(frozen=True, slots=True)
 class DeliveryRecord:
     """What became of one message."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from homeguard.alerting.outbox import Outbox
     from homeguard.alerting.records import DeliveryRecord, IncidentRecord
     from homeguard.config import Config
-    from homeguard.domain import Incident
+    from homeguard.domain import Contact, Incident
 
 app = typer.Typer(
     no_args_is_help=True, help="What happened: list, show, acknowledge and export incidents."
@@ -102,8 +102,10 @@ def acknowledge_incident(
     state_dir: StateOption = None,
 ) -> None:
     """Take an incident over: nobody further is called, the others learn who takes care."""
+    from homeguard.alerting.channels import make_audience
     from homeguard.alerting.desk import Desk
     from homeguard.alerting.escalation import Planner
+    from homeguard.config import ConfigError, Secrets
 
     loaded = load_config(config)
     with _outbox(loaded, state_dir) as outbox:
@@ -111,7 +113,10 @@ def acknowledge_incident(
         if outbox is None or found is None:
             _unknown(incident)
             return
-        desk = Desk(outbox, Planner.of(loaded), _now)
+        audience: tuple[Contact, ...] = ()
+        with suppress(ConfigError):  # urls that only the daemon may read: take the incident anyway
+            audience = make_audience(loaded, Secrets.load())
+        desk = Desk(outbox, Planner.of(loaded, audience), _now)
         answer = desk.acknowledge(found.id, by or getpass.getuser())
     if answer.alert is None:
         typer.echo(f"{found.id} was acknowledged before, by {answer.by}.")
@@ -260,7 +265,9 @@ def describe(delivery: DeliveryRecord) -> str:
     from homeguard.cli.summary import mask
 
     to = delivery.recipient
-    whom = f" to {to.name} {mask(to.address)}" if to else ""
+    whom = f" to {to.name}" if to else ""
+    if to and to.address.startswith("+"):
+        whom += f" {mask(to.address)}"
     tries = f", {delivery.attempts} attempts" if delivery.attempts > 1 else ""
     error = f": {delivery.error}" if delivery.error else ""
     what = f"{delivery.channel}{whom}, {delivery.kind} {delivery.change}"

@@ -32,6 +32,7 @@ under the same name in small letters:
 |---|---|
 | `HOMEGUARD_MQTT_PASSWORD` | the password of `mqtt.username` |
 | `HOMEGUARD_TWILIO_AUTH_TOKEN` | the token of `sms.account_sid` |
+| `HOMEGUARD_APPRISE_URLS` | the urls of `apprise`, with white space between them |
 """
 
 # A commented-out line of an example list item, with its explanation behind it.

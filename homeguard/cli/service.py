@@ -29,8 +29,9 @@ def run(
     from homeguard.daemon import run as run_daemon
     from homeguard.logs import configure
 
-    configure(verbose=verbose)
-    run_daemon(_placed(load_config(config)), Secrets.load(), lambda: _placed(load_config(config)))
+    loaded = _placed(load_config(config))
+    configure(verbose=verbose, form=loaded.logs.format)
+    run_daemon(loaded, Secrets.load(), lambda: _placed(load_config(config)))
 
 
 def demo() -> None:

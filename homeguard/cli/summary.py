@@ -30,14 +30,15 @@ def summarize(config: Config) -> Iterator[tuple[str, str]]:
 def warnings_of(config: Config, secrets: Secrets) -> Iterator[str]:
     """What is allowed but will hardly be meant."""
     mqtt = config.mqtt
-    if not (mqtt.enabled or config.sms.enabled):
+    if not (mqtt.enabled or config.sms.enabled or config.apprise.enabled):
         yield "no channel is enabled: incidents are recorded, but nobody is told"
     if mqtt.enabled and mqtt.username and secrets.mqtt_password is None:
         yield "mqtt.username is set, but the environment variable HOMEGUARD_MQTT_PASSWORD is not"
     yield from _sms_warnings(config, secrets)
-    for name, section in (("apprise", config.apprise), ("web", config.web)):
-        if section.enabled:
-            yield f"{name}.enabled has no effect: this version has no {name} yet"
+    if config.apprise.enabled and secrets.apprise_urls is None and not config.apprise.urls_file:
+        yield "apprise needs the environment variable HOMEGUARD_APPRISE_URLS, or apprise.urls_file"
+    if config.web.enabled and not config.web.base_url:
+        yield "web.enabled is true, but web.base_url is empty: no message carries a link to it"
     if config.clips.share == "link" and not config.web.base_url:
         yield "clips.share is link, but web.base_url is empty: messages carry no link"
 
@@ -89,7 +90,7 @@ def _channels(config: Config) -> Iterator[str]:
     if config.sms.enabled:
         yield f"sms by {config.sms.base_url}"
     if config.apprise.enabled:
-        yield f"apprise ({config.apprise.urls_file})"
+        yield "apprise with recordings" if config.apprise.attach_clip else "apprise"
 
 
 def _contact(contact: ContactConfig) -> str:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from homeguard.alerting.channels import make_channels, make_link
+from homeguard.alerting.channels import make_audience, make_channels, make_link
 from homeguard.alerting.desk import Desk
 from homeguard.alerting.dispatch import Dispatcher
 from homeguard.alerting.drills import drill
@@ -37,7 +37,7 @@ class Trial:
         """Store the test, as every alert is; gives its id. Raises HomeGuardError."""
         alert = self._submit(drill(room, utc_now()))
         if not self.deliveries(alert.after.id):
-            message = "nobody would be told: enable mqtt, or sms with alerts.contacts"
+            message = "nobody would be told: enable mqtt, apprise, or sms with alerts.contacts"
             raise HomeGuardError(message)
         return alert.after.id
 
@@ -65,7 +65,7 @@ class Trial:
 @contextmanager
 def opened(config: Config, secrets: Secrets, directory: Path) -> Iterator[Trial]:
     """A trial on this state directory. Raises HomeGuardError."""
-    planner = Planner.of(config)
+    planner = Planner.of(config, make_audience(config, secrets))
     with ExitStack() as stack:
         try:
             outbox = Outbox(directory, utc_now)

@@ -1,8 +1,4 @@
-"""Serves the page behind a signed link, by the standard library, within narrow bounds.
-
-At most CONNECTIONS at a time, each one request and LIFETIME_S long, whatever the client does: a
-slow or greedy one costs neither threads nor memory that hearing needs.
-"""
+"""Serves the page behind a signed link."""
 
 from __future__ import annotations
 
@@ -10,12 +6,10 @@ import base64
 import hashlib
 import logging
 import re
-import socket
 import sqlite3
-import threading
 from collections.abc import Callable
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +19,9 @@ from homeguard.alerting.links import PATH, LinkError, Links, Pass
 from homeguard.alerting.outbox import Outbox
 from homeguard.config import Config
 from homeguard.domain import HomeGuardError, Incident, IncidentState
+from homeguard.web.bounded import IDLE_S, BoundedServer
 from homeguard.web.page import STYLE, Sight, gone_page, incident_page
 
-CONNECTIONS = 16
-LIFETIME_S = 30.0
-_IDLE_S = 5.0
 _MAX_BODY = 1024
 _ROUTE = re.compile(re.escape(PATH) + r"([A-Za-z0-9_-]{43})(/clip|/picture|/ack|)")
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
@@ -108,66 +100,23 @@ class Site:
         _log.info("link: %s %s by %s", opened.incident_id, what, opened.contact.name)
 
 
-class WebServer:
-    """Listens from `start` to `stop`. Raises HomeGuardError where the port is taken."""
+class WebServer(BoundedServer):
+    """Serves a site from `start` to `stop`. Raises HomeGuardError where the port is taken."""
 
     def __init__(self, host: str, port: int, site: Site) -> None:
+        self.site = site
         try:
-            self._server = _Server((host, port), site)
+            super().__init__("web", (host, port), _Handler)
         except OSError as exc:
             message = f"web: cannot listen on {host}:{port}: {exc.strerror}; change web.port"
             raise HomeGuardError(message) from exc
-        self.port = int(self._server.server_address[1])
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.2,), name="web", daemon=True
-        )
-
-    def start(self) -> None:
-        """Serve, on a thread of its own."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop serving and free the port."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(1.0)
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = CONNECTIONS
-
-    def __init__(self, address: tuple[str, int], site: Site) -> None:
-        self.site = site
-        self._slots = threading.BoundedSemaphore(CONNECTIONS)
-        super().__init__(address, _Handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 as inherited
-        if not self._slots.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
-        super().process_request(request, client_address)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 as inherited
-        end = threading.Timer(LIFETIME_S, _hang_up, (request,))
-        end.daemon = True
-        end.start()
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            end.cancel()
-            self._slots.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401, ARG002 as inherited
-        _log.debug("web: a request broke off", exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: _Server
+    server: WebServer
     server_version, sys_version = "HomeGuard", ""
     error_content_type, error_message_format = "text/plain", "%(code)d\n"
-    timeout = _IDLE_S
+    timeout = IDLE_S
 
     def do_GET(self) -> None:
         self._serve("GET")
@@ -276,10 +225,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 as inherited
         """Stay quiet: a path is a key."""
-
-
-def _hang_up(connection: socket.socket) -> None:
-    try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return

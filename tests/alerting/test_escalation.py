@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from homeguard.alerting.escalation import Delivery, Kind, Planner, home_zone
 from homeguard.config import ConfigError, ContactConfig, EscalationConfig
-from homeguard.domain import IncidentState
+from homeguard.domain import Clip, Contact, IncidentState, Outgoing
 from homeguard.labels import Category
 from tests.alerting.cases import KIM, LEE, PARK, START, a_config, an_incident, end, new, update
 
@@ -109,6 +110,38 @@ def test_the_end_is_told_to_those_who_had_been_told() -> None:
 def test_channels_that_are_off_get_nothing() -> None:
     config = a_config(mqtt={"enabled": False}, alerts={"contacts": [KIM.model_dump()]})
     assert Planner.of(config).plan(new(an_incident()), START) == ()
+
+
+NTFY = Contact("ntfy", "ntfy/0a1b2c3d")
+
+
+def pushed(planner: Planner, alert: Outgoing, **known: object) -> list[tuple[Kind, float]]:
+    plan = planner.plan(alert, START, **known)  # type: ignore[arg-type] # as a test gives them
+    return [(d.kind, (d.due_at - START).total_seconds()) for d in plan if d.recipient == NTFY]
+
+
+def test_the_audience_is_called_at_once_and_again_like_everybody() -> None:
+    planner = Planner((KIM,), EscalationConfig(), None, audience=(NTFY,))
+    calls = pushed(planner, new(an_incident()))
+    assert calls[:3] == [(Kind.FIRST, 0), (Kind.REPEAT, 480), (Kind.REPEAT, 780)]
+    follows = START - timedelta(seconds=100)
+    assert pushed(planner, new(an_incident()), follows=follows)[0] == (Kind.REPEAT, 200)
+
+
+def test_the_audience_hears_of_changes_that_matter_once_it_is_to_hear_of_the_incident() -> None:
+    planner = Planner((), EscalationConfig(), None, audience=(NTFY,))
+    known = {"expecting": {NTFY.address}}
+    assert pushed(planner, end(an_incident()), **known) == [(Kind.NOTICE, 0)]
+    assert pushed(planner, update(an_incident()), **known) == []
+    assert pushed(planner, end(an_incident())) == []
+
+
+def test_a_recording_is_news_where_it_is_wanted() -> None:
+    clip = Clip(Path("x.flac"), "audio/flac", 5.0, "0" * 64)
+    alert, known = update(an_incident(), clip=clip), {"expecting": {NTFY.address}}
+    for wanted, told in ((True, [(Kind.NOTICE, 0)]), (False, [])):
+        planner = Planner((), EscalationConfig(), None, audience=(NTFY,), recordings=wanted)
+        assert pushed(planner, alert, **known) == told
 
 
 def test_an_unknown_timezone_is_a_config_error() -> None:

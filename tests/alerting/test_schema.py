@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from homeguard.alerting.schema import EventModel, EventWriter, json_schema
-from homeguard.domain import Alert, Clip
+from homeguard.domain import Alert, Clip, FaultCause
 from tests.alerting.cases import a_config, an_incident, end, new, update
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -46,6 +46,11 @@ def test_every_field_of_an_event_is_documented() -> None:
         for name in model.get("properties", {})
     }
     assert [name for name in sorted(fields) if f"`{name}`" not in text] == []
+
+
+def test_every_cause_of_a_fault_is_documented() -> None:
+    text = (DOCS / "mqtt.md").read_text(encoding="utf-8")
+    assert [cause for cause in FaultCause if f"`{cause}`" not in text] == []
 
 
 def test_after_holds_what_the_contract_names() -> None:

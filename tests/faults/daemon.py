@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 from homeguard.demo.gateway import Fault
 from tests.faults.post import a_broker, a_gateway, a_subscriber
 from tests.faults.table import Outcome, Row
 from tests.parts.mosquitto import wait_until
+from tests.parts.services import PushService
 from tests.parts.twilio import TOKEN
 from tests.test_daemon import configure, running, stop
 
@@ -77,17 +79,27 @@ def reloaded(directory: Path) -> Outcome:
 
 
 def secrets_in_sight(directory: Path) -> Outcome:
-    """A canary in both secrets: it must be in nothing but the daemon's own environment."""
-    with a_broker(directory) as broker, a_gateway() as gateway:
+    """A canary in every secret: it must be in nothing but the daemon's own environment."""
+    canaries = (TOKEN, "node-secret", "apprise-secret")
+    with (
+        a_broker(directory) as broker,
+        a_gateway() as gateway,
+        closing(PushService()) as service,
+    ):
         broker.start()
         gateway.script(Fault(401, 20003))
+        service.statuses = [401]
+        os.environ["HOMEGUARD_APPRISE_URLS"] = f"json://user:apprise-secret@{service.place}"
         config = configure(directory, broker, gateway, microphone=NOWHERE)
+        with config.open("a", encoding="utf-8") as file:
+            file.write("apprise: {enabled: true}\n")
         with (
             a_subscriber(broker) as subscriber,
             running(config, directory / "notify") as process,
         ):
+            wait_until(lambda: bool(subscriber.on("homeguard/home/status")), 10)
             subscriber.publish(TEST, "PRESS")
-            wait_until(lambda: bool(gateway.messages), 20)
+            wait_until(lambda: bool(gateway.messages) and bool(service.requests), 20)
             line = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode()
             stop(process)
         places = {"process list": line, "log": (directory / "log").read_text()}
@@ -95,8 +107,11 @@ def secrets_in_sight(directory: Path) -> Outcome:
             if path.is_file():
                 places[path.name] = path.read_bytes().decode("latin-1")
         places["config"] = config.read_text()
-    found = [name for name, text in places.items() if TOKEN in text or "node-secret" in text]
-    return Outcome(not found, f"looked in {len(places)} places, found in: {found or 'none'}")
+    found = [name for name, text in places.items() if any(c in text for c in canaries)]
+    told = bool(gateway.messages) and bool(service.requests)
+    return Outcome(
+        told and not found, f"looked in {len(places)} places, found in: {found or 'none'}"
+    )
 
 
 def second(directory: Path) -> Outcome:

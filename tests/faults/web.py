@@ -12,7 +12,8 @@ from pathlib import Path
 
 from homeguard.alerting.links import Links
 from homeguard.domain import Contact
-from homeguard.web.server import CONNECTIONS, Site, WebServer
+from homeguard.web.bounded import CONNECTIONS
+from homeguard.web.server import Site, WebServer
 from tests.alerting.cases import SteppedClock, an_incident, new
 from tests.faults.post import KIM, a_config, a_gateway, opened
 from tests.faults.sms import to

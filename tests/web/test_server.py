@@ -21,7 +21,7 @@ from homeguard.alerting.links import Links
 from homeguard.alerting.outbox import Outbox
 from homeguard.config import ClipsConfig, EscalationConfig
 from homeguard.domain import Clip, Contact, Incident, IncidentState
-from homeguard.web import server
+from homeguard.web import bounded
 from homeguard.web.server import Site, WebServer
 from tests.alerting.cases import KIM as KIM_CONFIG
 from tests.alerting.cases import LEE as LEE_CONFIG
@@ -277,7 +277,7 @@ def test_an_upload_is_refused_unread(scene: Scene, length: str) -> None:
 def test_slow_clients_are_few_and_hung_up_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "LIFETIME_S", 1.0)
+    monkeypatch.setattr(bounded, "LIFETIME_S", 1.0)
     scene = Scene(tmp_path)
     before = threading.active_count()
     slow = [socket.create_connection(("127.0.0.1", scene.server.port)) for _ in range(60)]
@@ -287,7 +287,7 @@ def test_slow_clients_are_few_and_hung_up_on(
             each.sendall(b"GET /i/")
         except OSError:
             continue
-    assert threading.active_count() - before <= 2 * server.CONNECTIONS + 1
+    assert threading.active_count() - before <= 2 * bounded.CONNECTIONS + 1
     began = time.monotonic()
     for each in slow:
         try:
@@ -303,7 +303,7 @@ def test_slow_clients_are_few_and_hung_up_on(
 
 
 def test_an_address_that_is_taken_is_said(scene: Scene) -> None:
-    site = scene.server._server.site
+    site = scene.server.site
     with pytest.raises(Exception, match=r"change web\.port"):
         WebServer("127.0.0.1", scene.server.port, site)
 
