@@ -247,10 +247,10 @@ def test_the_watchdog_starves_with_the_daemon_and_outlives_a_voter(
         assert fed(manager, 3.0) == 0
         process.send_signal(signal.SIGCONT)
         assert fed(manager, 4.0) >= 1
-        first = children(process.pid)["voter-encoder"]
+        first = children(process.pid)["voter-cnn"]
         os.kill(first, signal.SIGKILL)
         assert fed(manager, 4.0) >= 1
-        assert wait_until(lambda: children(process.pid).get("voter-encoder", first) != first, 30)
+        assert wait_until(lambda: children(process.pid).get("voter-cnn", first) != first, 30)
         family = children(process.pid)
         assert stop(process) < 5.0
         assert wait_until(lambda: not any(Path(f"/proc/{p}").exists() for p in family.values()), 5)

@@ -65,3 +65,28 @@ print(sorted(heavy & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
+
+
+LEAVING = """
+import sys, threading, time
+import numpy as np
+from homeguard.runtime import leave, ort_session
+session = ort_session(sys.argv[1])
+mel = np.zeros((1, 1, 80, 500), np.float32)
+def work():
+    while True:
+        session.run(None, {"log_mel": mel})
+threading.Thread(target=work, daemon=True).start()
+time.sleep(0.3)
+print("done")
+leave()
+"""
+
+
+@pytest.mark.models
+def test_a_thread_at_work_in_a_native_library_does_not_abort_the_end():
+    model = Path(homeguard.__file__).parent.parent / "models/cnn/model.onnx"
+    ended = subprocess.run(
+        [sys.executable, "-c", LEAVING, str(model)], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "done\n", "")

@@ -24,7 +24,7 @@ def run(
 
     SIGHUP reads the config again; one with an error is refused and the old one stays in force.
     """
-    from homeguard import runtime as _runtime  # noqa: F401 - before any native library
+    from homeguard.runtime import leave  # isort: skip - before any native library
     from homeguard.config import Secrets
     from homeguard.daemon import run as run_daemon
     from homeguard.logs import configure
@@ -32,6 +32,7 @@ def run(
     loaded = _placed(load_config(config))
     configure(verbose=verbose, form=loaded.logs.format)
     run_daemon(loaded, Secrets.load(), lambda: _placed(load_config(config)))
+    leave()
 
 
 def demo() -> None:

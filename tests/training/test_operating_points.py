@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
+
 from homeguard.domain import Decision, Reason, Span
 from homeguard.labels import Category
+
+pytest.importorskip("scipy", reason="the lab's environment")
+
 from homeguard.training.operating_points import operating_points
 from homeguard.training.scene_hearing import HeardScene
 from homeguard.training.scenes import Event
