@@ -205,6 +205,7 @@ install_all() {
     make_config
     make_credential "${HOMEGUARD_MQTT_PASSWORD:-}" mqtt_password
     make_credential "${HOMEGUARD_TWILIO_AUTH_TOKEN:-}" twilio_auth_token
+    make_credential "${HOMEGUARD_APPRISE_URLS:-}" apprise_urls
     place 644 "$source/systemd/homeguard.service" "$unit"
     start_service
     [ "$dry_run" = 1 ] || remove_old_environments
