@@ -1,6 +1,10 @@
 """Thresholds of the sound voters, in all and by category, chosen on scenes of val.
 
     python -m homeguard.training.scene_thresholds HEARD.jsonl... --out thresholds.json
+    python -m homeguard.training.scene_thresholds HEARD.jsonl... --out FILE --false 1 --into models
+
+The second one writes the setting with at most so many false alarms into the calibrations of the
+models; the onset rule is the configuration's (`decision`), so only its own is considered then.
 
 HEARD are scenes heard by every voter under thresholds so low that each vote names the emergency it
 leans to. From every pair of thresholds on a grid, a category's own threshold is raised as long as
@@ -25,6 +29,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from homeguard.config import DecisionConfig
 from homeguard.domain import Reason
 from homeguard.labels import EMERGENCIES, Category
 from homeguard.training.scene_hearing import HeardScene, load
@@ -168,6 +173,19 @@ def choose(results: Sequence[Result]) -> list[Result]:
     return front
 
 
+def write(result: Result, models: Path) -> None:
+    """Put a result's thresholds into the calibration.json of both sound voters in `models`."""
+    setting = result.setting
+    for folder, threshold in (("encoder-head", setting.encoder), ("cnn", setting.cnn)):
+        file = models / folder / "calibration.json"
+        record = json.loads(file.read_text(encoding="utf-8"))
+        raised = {c.value: t for c, t in sorted(setting.raised.items()) if t > threshold}
+        record["calibration"] |= {"threshold": threshold, "thresholds": raised}
+        record["thresholds_by"] = asdict(result)
+        text = json.dumps(record, indent=1, ensure_ascii=False)
+        file.write_text(text + "\n", encoding="utf-8")
+
+
 def _worth(before: Result, after: Result) -> float:
     events = 20.0 * len(before.recall)
     lost = (before.mean_recall - after.mean_recall) * events
@@ -205,10 +223,17 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("heard", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--into", type=Path, help="models/: write what was chosen there")
+    parser.add_argument("--false", type=int, default=1, help="false alarms at most, with --into")
     given = parser.parse_args(arguments)
+    decision = DecisionConfig()
+    ours = (decision.onset_windows, decision.onset_of)
     scenes = [Replayed(scene) for file in given.heard for scene in load(file)]
     starts = [
-        Setting(encoder, cnn, *onset, {}) for onset in _ONSETS for encoder in _GRID for cnn in _GRID
+        Setting(encoder, cnn, *onset, {})
+        for onset in ((ours,) if given.into else _ONSETS)
+        for encoder in _GRID
+        for cnn in _GRID
     ]
     console = Console(stderr=True)
     watched = track(starts, "choosing", console=console, disable=not sys.stderr.isatty())
@@ -218,6 +243,8 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{result.false} false in {result.hours:.1f} h: {recall}; {result.setting}")  # noqa: T201 - the command's output
     record = [asdict(result) for result in front]
     given.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    if given.into:
+        write(next(r for r in reversed(front) if r.false <= given.false), given.into)
     return 0
 
 
