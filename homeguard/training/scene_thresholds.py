@@ -115,7 +115,7 @@ class Replayed:
         last_s, recent = -np.inf, -1
         for at in np.flatnonzero(told):
             end_s = float(self._ends_s[at])
-            if end_s - last_s < self._hangover_s:
+            if end_s - last_s <= self._hangover_s:  # the window at its end still goes on
                 last_s = end_s
                 continue
             begin = max(int(at) - setting.onset_of + 1, recent + 1)

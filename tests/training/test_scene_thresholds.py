@@ -46,12 +46,8 @@ def test_the_fast_replay_gives_the_alerts_of_the_pipelines_rules(
     seed: int, onset: tuple[int, int]
 ) -> None:
     rng = np.random.default_rng(seed)
-    heard = scene(
-        *(
-            window(float(t), *rng.beta(0.7, 1.0, size=2).tolist(), Category.FIRE)
-            for t in range(5, 400)
-        )
-    )
+    sure = rng.beta(0.7, 1.0, size=(395, 2)).tolist()
+    heard = scene(*(window(5.0 + t, e, c, Category.FIRE) for t, (e, c) in enumerate(sure)))
     fast = Replayed(heard).alerts(Setting(0.3, 0.4, *onset, {}))
     slow = scene_sweep.replay(heard, scene_sweep.Setting(*onset, encoder=0.3, cnn=0.4))
     assert fast
