@@ -1,7 +1,7 @@
 """Thresholds of the sound voters, in all and by category, chosen on scenes of val.
 
     python -m homeguard.training.scene_thresholds HEARD.jsonl... --out thresholds.json
-    python -m homeguard.training.scene_thresholds HEARD.jsonl... --out FILE --false 1 --into models
+    python -m homeguard.training.scene_thresholds HEARD.jsonl... --out FILE --false 5 --into models
 
 The second one writes the setting with at most so many false alarms into the calibrations of the
 models; the onset rule is the configuration's (`decision`), so only its own is considered then.
@@ -12,7 +12,8 @@ false alarms are too many: always the raise that takes away most of them for eac
 loses. What is left is a set of settings at each number of false alarms; the best recall wins.
 
 A category without events on val costs nothing to raise, so half an event is counted as lost with
-every raise, and none goes beyond `_HIGHEST`.
+every raise, and none goes beyond the last of `_RAISES`: past it a category would be as good as
+unheard.
 """
 
 from __future__ import annotations
@@ -37,8 +38,7 @@ from homeguard.training.scene_scores import COLLAR_S
 from homeguard.training.scenes import Event
 
 _GRID = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
-_RAISES = (0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-_HIGHEST = _RAISES[-1]
+_RAISES = (0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 _ONSETS = ((2, 3), (3, 5))
 _CATEGORIES = tuple(Category)
 
@@ -244,7 +244,10 @@ def main(arguments: Sequence[str]) -> int:
     record = [asdict(result) for result in front]
     given.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     if given.into:
-        write(next(r for r in reversed(front) if r.false <= given.false), given.into)
+        few = [result for result in front if result.false <= given.false]
+        if not few:
+            parser.error(f"no setting has so few false alarms; the fewest are {front[0].false}")
+        write(few[-1], given.into)
     return 0
 
 
