@@ -29,6 +29,9 @@ def decide(
     return _decision(window, reason, _category(reason, votes), _score(reason, votes, config), votes)
 
 
+# How far a voter is trusted with the name of what it heard: the share of val's recordings that it
+# names rightly. Words name what they speak of. The probability of any emergency says nothing here.
+_NAMING = {"transcript": 1.0, "cnn": 0.89, "encoder": 0.80}
 EMERGENCY_REASONS = frozenset({Reason.AGREED, Reason.DISTRESS_PHRASE, Reason.UNCONFIRMED})
 
 
@@ -71,9 +74,9 @@ def _score(reason: Reason, votes: Sequence[Vote], config: DecisionConfig) -> flo
 
 
 def _category(reason: Reason, votes: Sequence[Vote]) -> Category | None:
-    """What the voters on the winning side call it, each with the weight of its probability.
+    """What the voters on the winning side call it, each trusted as far as it names rightly.
 
-    Ties go to the earlier voter; an explicit call for help is named by what was said.
+    An explicit call for help is named by what was said.
     """
     if reason is Reason.DISTRESS_PHRASE:
         said = next((vote.category for vote in votes if vote.distress), None)
@@ -82,8 +85,7 @@ def _category(reason: Reason, votes: Sequence[Vote]) -> Category | None:
     weights: dict[Category, float] = defaultdict(float)
     for vote in votes:
         if vote.emergency is emergency and vote.category is not None:
-            sure = vote.probability or 0.0
-            weights[vote.category] += sure if emergency else 1.0 - sure
+            weights[vote.category] += _NAMING[vote.voter]
     return max(weights, key=lambda category: weights[category], default=None)
 
 
