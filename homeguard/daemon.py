@@ -315,7 +315,7 @@ class Daemon:
         if not self._config.metrics.enabled:
             return None
         # 4 MiB that only a home with Prometheus needs.
-        from homeguard.metrics import Metrics, MetricsServer  # noqa: PLC0415
+        from homeguard.metrics import Metrics, MetricsServer  # noqa: PLC0415 - loaded only where it is needed
 
         place = self._config.metrics
         metrics = Metrics(

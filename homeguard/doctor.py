@@ -148,10 +148,10 @@ def _state_directory(config: Config) -> Iterator[Check]:
 
 
 def _database(directory: Path, config: Config) -> Iterator[Check]:
-    import sqlite3  # noqa: PLC0415
+    import sqlite3  # noqa: PLC0415 - loaded only where it is needed
 
-    from homeguard.alerting.database import FILE, Database  # noqa: PLC0415
-    from homeguard.alerting.drills import Drills  # noqa: PLC0415
+    from homeguard.alerting.database import FILE, Database  # noqa: PLC0415 - loaded only where it is needed
+    from homeguard.alerting.drills import Drills  # noqa: PLC0415 - loaded only where it is needed
 
     if not (directory / FILE).is_file():
         return
@@ -194,7 +194,7 @@ def _drilled(drills: DrillState) -> Check:
 
 def _models(config: Config) -> Iterator[Check]:
     from homeguard.voting.load import load_panel  # noqa: PLC0415 - half a second
-    from homeguard.voting.registry import Registry  # noqa: PLC0415
+    from homeguard.voting.registry import Registry  # noqa: PLC0415 - loaded only where it is needed
 
     began = time.perf_counter()
     try:
@@ -271,9 +271,9 @@ def _sms(config: Config, secrets: Secrets) -> Iterator[Check]:
 
 
 def _apprise(config: Config, secrets: Secrets) -> Iterator[Check]:
-    from homeguard.alerting.message import Texter  # noqa: PLC0415
+    from homeguard.alerting.message import Texter  # noqa: PLC0415 - loaded only where it is needed
     from homeguard.alerting.push import AppriseChannel  # noqa: PLC0415 - half a second and 24 MiB
-    from homeguard.alerting.subscribers import VARIABLE, subscribers_of  # noqa: PLC0415
+    from homeguard.alerting.subscribers import VARIABLE, subscribers_of  # noqa: PLC0415 - loaded only where it is needed
 
     file = config.apprise.urls_file if secrets.apprise_urls is None else None
     try:
@@ -297,9 +297,9 @@ def _connect(mqtt: MqttConfig, password: str | None, topic: str) -> tuple[str, s
 
     Raises OSError where it cannot be reached or does not answer.
     """
-    import paho.mqtt.client as paho  # noqa: PLC0415
-    from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415
-    from paho.mqtt.reasoncodes import ReasonCode  # noqa: PLC0415
+    import paho.mqtt.client as paho  # noqa: PLC0415 - loaded only where it is needed
+    from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415 - loaded only where it is needed
+    from paho.mqtt.reasoncodes import ReasonCode  # noqa: PLC0415 - loaded only where it is needed
 
     answers: queue.Queue[ReasonCode] = queue.Queue()
     version = paho.MQTTv5 if mqtt.version == "5" else paho.MQTTv311

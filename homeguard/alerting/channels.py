@@ -57,7 +57,7 @@ def make_channels(
         channels.append(make_sms(config, secrets, outbox, now, links))
     if config.apprise.enabled:
         # Apprise with its plugins and requests: 24 MiB that only it needs.
-        from homeguard.alerting.push import AppriseChannel  # noqa: PLC0415
+        from homeguard.alerting.push import AppriseChannel  # noqa: PLC0415 - loaded only where it is needed
 
         subscribers = subscribers_of(config, secrets)
         compose, attach = _texter(config, links).note, config.apprise.attach_clip
@@ -77,7 +77,7 @@ def make_sms(
         source = "sms.enabled"
         raise ConfigError(source, [message])
     # Twilio's client: 14 MiB and a third of a second that only text messages need.
-    from homeguard.alerting.sms import SmsChannel  # noqa: PLC0415
+    from homeguard.alerting.sms import SmsChannel  # noqa: PLC0415 - loaded only where it is needed
 
     return SmsChannel(
         config.sms,

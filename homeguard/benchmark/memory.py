@@ -86,5 +86,5 @@ def _steps(whisper_dir: Path | None, hours: float) -> Iterator[tuple[str, float]
 
 
 if __name__ == "__main__":
-    directory = Path(sys.argv[2]) if len(sys.argv) > 2 else None  # noqa: PLR2004
+    directory = Path(sys.argv[2]) if len(sys.argv) > 2 else None  # noqa: PLR2004 - the number says itself
     sys.stdout.write(json.dumps(dict(_steps(directory, float(sys.argv[1])))))

@@ -144,5 +144,5 @@ def _speed(name: str, timing: Timing) -> str:
 
 
 def _short(value: float) -> str:
-    digits = 3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0  # noqa: PLR2004
+    digits = 3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0  # noqa: PLR2004 - the number says itself
     return f"{value:.{digits}f}"

@@ -106,7 +106,7 @@ class _Weights:
         layer.weight, layer.bias = self.normal(outputs, inputs), self.normal(outputs)
 
 
-def _fill(weights: _Weights, spec: Any, shape: Shape, vocabulary: int) -> None:  # noqa: ANN401
+def _fill(weights: _Weights, spec: Any, shape: Shape, vocabulary: int) -> None:  # noqa: ANN401 - as the library types it
     width, encoder, decoder = shape.d_model, spec.encoder, spec.decoder
     for conv, inputs in ((encoder.conv1, shape.n_mels), (encoder.conv2, width)):
         conv.weight, conv.bias = weights.normal(width, inputs, 3), weights.normal(width)
@@ -131,7 +131,7 @@ def _fill(weights: _Weights, spec: Any, shape: Shape, vocabulary: int) -> None: 
             weights.linear(layer.ffn.linear_1, width, 4 * width)
 
 
-def _norm(layer: Any, width: int) -> None:  # noqa: ANN401
+def _norm(layer: Any, width: int) -> None:  # noqa: ANN401 - as the library types it
     layer.gamma, layer.beta = np.ones(width, np.float32), np.zeros(width, np.float32)
 
 

@@ -117,7 +117,7 @@ class Microphone:
             finally:
                 stream.close()
 
-    def _opened(self, library: ModuleType, found: _Found, rate: int, channels: int) -> Any:  # noqa: ANN401
+    def _opened(self, library: ModuleType, found: _Found, rate: int, channels: int) -> Any:  # noqa: ANN401 - as the library types it
         self._blocks = queue.Queue(QUEUE_BLOCKS)
         self._finished.clear()
         self._captured = 0
@@ -137,7 +137,7 @@ class Microphone:
             raise SourceError(message) from exc
         return stream
 
-    def _take(self, block: NDArray[np.float32], frames: int, _time: object, status: Any) -> None:  # noqa: ANN401
+    def _take(self, block: NDArray[np.float32], frames: int, _time: object, status: Any) -> None:  # noqa: ANN401 - as the library types it
         # PortAudio reuses the block once we return: copy before queueing.
         item = (self._captured, block.copy())
         self._captured += frames
@@ -266,8 +266,8 @@ class _PortAudio:
                 return
             _refuse_abort()
             # sounddevice has no public way to list devices that were plugged in later.
-            library._terminate()  # noqa: SLF001
-            library._initialize()  # noqa: SLF001
+            library._terminate()  # noqa: SLF001 - the library has no public way
+            library._initialize()  # noqa: SLF001 - the library has no public way
             self._cards, self.outdated, self.renewal_wanted = cards, False, False
 
 

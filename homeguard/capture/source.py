@@ -39,7 +39,7 @@ def open_source(room: RoomConfig, *, stop: threading.Event | None = None) -> Aud
     """
     if room.file is not None or room.url is not None:
         # A process of its own with FFmpeg, which a home with microphones only can do without.
-        from homeguard.capture.media import MediaFile, MediaStream  # noqa: PLC0415
+        from homeguard.capture.media import MediaFile, MediaStream  # noqa: PLC0415 - loaded only where it is needed
 
         if room.file is not None:
             return MediaFile(room.name, room.file)

@@ -139,7 +139,7 @@ def _session() -> onnxruntime.InferenceSession:
 
 def silero_path() -> Path:
     """Where faster-whisper keeps the model, found without importing it."""
-    from importlib.util import find_spec  # noqa: PLC0415
+    from importlib.util import find_spec  # noqa: PLC0415 - loaded only where it is needed
 
     spec = find_spec("faster_whisper")
     if spec is None or spec.origin is None:

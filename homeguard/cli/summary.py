@@ -94,7 +94,7 @@ def _channels(config: Config) -> Iterator[str]:
 
 
 def _contact(contact: ContactConfig) -> str:
-    days = "every day" if len(contact.days) == 7 else " ".join(contact.days)  # noqa: PLR2004
+    days = "every day" if len(contact.days) == 7 else " ".join(contact.days)  # noqa: PLR2004 - the number says itself
     name, language = contact.name, contact.language
     return f"{name}, {mask(contact.phone)}, {language}, {days} {contact.hours}"
 

@@ -166,8 +166,8 @@ def _peer(
 ) -> tuple[Heard, Heard]:
     """YAMNet with a logistic regression trained on train and chosen on val."""
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415  (extra `train`)
-    from sklearn.pipeline import make_pipeline  # noqa: PLC0415
-    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
+    from sklearn.pipeline import make_pipeline  # noqa: PLC0415 - loaded only where it is needed
+    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415 - loaded only where it is needed
 
     rows = _peer_rows(peer, clips, audio, options.cache)
     train = select(clips, "train", ("high", "medium"))

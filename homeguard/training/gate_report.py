@@ -213,7 +213,7 @@ def report(manifest: Path, cache_dir: Path, config: GateConfig, hours: float) ->
 
 
 def _tell(found: dict[str, object], name: str) -> None:
-    print(f"{name}: {json.dumps(found[name])}", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"{name}: {json.dumps(found[name])}", file=sys.stderr, flush=True)  # noqa: T201 - the output of a command
 
 
 def main() -> None:

@@ -184,7 +184,7 @@ class SpokenPart:
         while True:
             if self._real and rng.random() < self._options.real_share:
                 clip = self._real[int(rng.choice(len(self._real), p=self._real_weights))]
-                assert self._audio is not None and clip.transcript  # noqa: PT018, S101
+                assert self._audio is not None and clip.transcript  # noqa: PT018, S101 - for the type checker
                 found = self._audio.samples(clip), clip.transcript, clip.language or "ko"
                 known = clip.confidence != "low"
                 label = _CATEGORY_INDEX[clip.category] if known else _IGNORED

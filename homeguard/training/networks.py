@@ -221,7 +221,7 @@ class _Same(nn.Conv2d):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Convolve."""
-        around = (0, 1, 0, 1) if self.stride[0] == 2 else (1, 1, 1, 1)  # noqa: PLR2004
+        around = (0, 1, 0, 1) if self.stride[0] == 2 else (1, 1, 1, 1)  # noqa: PLR2004 - the number says itself
         padded: Tensor = super().forward(nn.functional.pad(maps, around))
         return padded
 

@@ -176,7 +176,7 @@ def render(text: str, language: Language, voice: Voice) -> Float32:
         command = ["espeak-ng", "-v", voice.name, "-s", str(voice.words_per_minute)]
         command += ["-p", str(voice.pitch), "-g", str(voice.gap), "--stdout", "--", text]
     try:
-        done = subprocess.run(command, capture_output=True, check=True, timeout=30)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, check=True, timeout=30)  # noqa: S603 - our own arguments
         samples, rate = soundfile.read(io.BytesIO(done.stdout), dtype="float32")
     except FileNotFoundError as exc:
         message = f"{voice.engine} is missing: apt install espeak-ng flite"

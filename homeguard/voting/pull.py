@@ -76,10 +76,10 @@ def _copy(source: Path, partial: Path) -> None:
             shutil.copyfile(file, partial / file.name)
 
 
-def _download(repository: str, partial: Path, endpoint: str | None, progress: bool | None) -> str:  # noqa: FBT001
+def _download(repository: str, partial: Path, endpoint: str | None, progress: bool | None) -> str:  # noqa: FBT001 - as it is passed on
     """Fetch the files; gives the licence that the hub states."""
     import huggingface_hub  # noqa: PLC0415 - only this command needs it
-    from huggingface_hub import utils  # noqa: PLC0415
+    from huggingface_hub import utils  # noqa: PLC0415 - loaded only where it is needed
 
     shown = sys.stderr.isatty() if progress is None else progress
     bars = "enable_progress_bars" if shown else "disable_progress_bars"
@@ -104,7 +104,7 @@ def _download(repository: str, partial: Path, endpoint: str | None, progress: bo
 @contextmanager
 def _online() -> Iterator[None]:
     """Let the hub's client use the network, which homeguard.runtime forbids otherwise."""
-    from huggingface_hub import constants  # noqa: PLC0415
+    from huggingface_hub import constants  # noqa: PLC0415 - loaded only where it is needed
 
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = False

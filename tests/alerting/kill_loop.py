@@ -128,4 +128,4 @@ def _lines(path: Path) -> list[str]:
 if __name__ == "__main__":
     folder, number, *rest = sys.argv[1:]
     Path(folder).mkdir(parents=True, exist_ok=True)
-    print(json.dumps(main(Path(folder), int(number), int(rest[0]) if rest else 1)))  # noqa: T201
+    print(json.dumps(main(Path(folder), int(number), int(rest[0]) if rest else 1)))  # noqa: T201 - the output of a command

@@ -71,7 +71,7 @@ def test_everybody_is_called_when_nobody_is_on_duty() -> None:
 )
 def test_a_shift_over_midnight_belongs_to_the_day_it_begins(
     local: datetime,
-    on_duty: bool,  # noqa: FBT001
+    on_duty: bool,  # noqa: FBT001 - as it is passed on
 ) -> None:
     friday = KIM.model_copy(update={"days": ("fri",), "hours": "22:00-06:00"})
     always = LEE

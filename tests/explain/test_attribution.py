@@ -11,16 +11,16 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("captum")
 pytest.importorskip("lightning")
 
-from homeguard.demo.scene import read_scene  # noqa: E402
-from homeguard.explain.attribution import METHODS, Effort, Explainer, Method  # noqa: E402
-from homeguard.explain.hearing import read_sound  # noqa: E402
-from homeguard.explain.truth import curves, randomised  # noqa: E402
-from homeguard.labels import Category  # noqa: E402
-from homeguard.mel import Float32, log_mel  # noqa: E402
-from homeguard.training import networks  # noqa: E402
-from homeguard.training.cnn import export_onnx  # noqa: E402
-from homeguard.training.shrink import store_int8  # noqa: E402
-from homeguard.voting.registry import bundled_dir  # noqa: E402
+from homeguard.demo.scene import read_scene  # noqa: E402 - after the skip
+from homeguard.explain.attribution import METHODS, Effort, Explainer, Method  # noqa: E402 - after the skip
+from homeguard.explain.hearing import read_sound  # noqa: E402 - after the skip
+from homeguard.explain.truth import curves, randomised  # noqa: E402 - after the skip
+from homeguard.labels import Category  # noqa: E402 - after the skip
+from homeguard.mel import Float32, log_mel  # noqa: E402 - after the skip
+from homeguard.training import networks  # noqa: E402 - after the skip
+from homeguard.training.cnn import export_onnx  # noqa: E402 - after the skip
+from homeguard.training.shrink import store_int8  # noqa: E402 - after the skip
+from homeguard.voting.registry import bundled_dir  # noqa: E402 - after the skip
 
 pytestmark = [pytest.mark.lab, pytest.mark.filterwarnings("ignore")]
 FRAMES = 300

@@ -6,8 +6,8 @@ import pytest
 pytest.importorskip("scipy")
 pytestmark = pytest.mark.lab
 
-from homeguard.explain.listen import by_spectrum, by_time, masked, soft_mask, unmel  # noqa: E402
-from tests.fakes import noise, tone  # noqa: E402
+from homeguard.explain.listen import by_spectrum, by_time, masked, soft_mask, unmel  # noqa: E402 - after the skip
+from tests.fakes import noise, tone  # noqa: E402 - after the skip
 
 
 def test_an_open_mask_gives_the_sound_back():

@@ -26,15 +26,15 @@ def main(rows: Sequence[Row] = ROWS, module: str = "tests.faults") -> int:
     check_distinct(rows)
     wanted = [row for row in rows if not options.ids or row.id in options.ids]
     if unknown := set(options.ids) - {row.id for row in rows}:
-        print(f"no such row: {', '.join(sorted(unknown))}", file=sys.stderr)  # noqa: T201
+        print(f"no such row: {', '.join(sorted(unknown))}", file=sys.stderr)  # noqa: T201 - the output of a command
         return 2
     if options.row:
         (row,) = (row for row in rows if row.id == options.row)
-        print(json.dumps(asdict(run_here(row, options.directory))), flush=True)  # noqa: T201
+        print(json.dumps(asdict(run_here(row, options.directory))), flush=True)  # noqa: T201 - the output of a command
         return 0
     if options.list:
         for row in wanted:
-            print(f"{row.id:16} {row.fault}: {row.expected}")  # noqa: T201
+            print(f"{row.id:16} {row.fault}: {row.expected}")  # noqa: T201 - the output of a command
         return 0
     results = _show(wanted, module)
     if options.markdown:

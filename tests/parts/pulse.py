@@ -141,7 +141,7 @@ def pulse_or_skip() -> None:
     """Skip on a user's machine without the sound server or PortAudio; fail in CI."""
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     try:
-        import sounddevice  # noqa: F401, PLC0415
+        import sounddevice  # noqa: F401, PLC0415 - loaded only where it is needed
     except OSError:
         missing.append("PortAudio")
     if not missing:

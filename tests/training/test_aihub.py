@@ -13,11 +13,11 @@ import pytest
 
 soundfile = pytest.importorskip("soundfile")
 
-from rich.console import Console  # noqa: E402
+from rich.console import Console  # noqa: E402 - after the skip
 
-from homeguard.labels import Category  # noqa: E402
-from homeguard.training.aihub import check, print_check, read_aihub  # noqa: E402
-from homeguard.training.corpus import CorpusError, open_audio  # noqa: E402
+from homeguard.labels import Category  # noqa: E402 - after the skip
+from homeguard.training.aihub import check, print_check, read_aihub  # noqa: E402 - after the skip
+from homeguard.training.corpus import CorpusError, open_audio  # noqa: E402 - after the skip
 
 RATE = 44_100
 NUMBERS = {category: number for number, category in enumerate(Category, start=1)}

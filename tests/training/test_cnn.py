@@ -14,10 +14,10 @@ pytest.importorskip("lightning")
 pytest.importorskip("pyroomacoustics")
 soundfile = pytest.importorskip("soundfile")
 
-from homeguard.training import networks  # noqa: E402
-from homeguard.training.cnn import CnnOptions, export_onnx, train_cnn  # noqa: E402
-from homeguard.training.pool import PoolOptions  # noqa: E402
-from homeguard.training.sound_models import CnnModel  # noqa: E402
+from homeguard.training import networks  # noqa: E402 - after the skip
+from homeguard.training.cnn import CnnOptions, export_onnx, train_cnn  # noqa: E402 - after the skip
+from homeguard.training.pool import PoolOptions  # noqa: E402 - after the skip
+from homeguard.training.sound_models import CnnModel  # noqa: E402 - after the skip
 
 pytestmark = pytest.mark.lab
 

@@ -9,8 +9,8 @@ import pytest
 
 soundfile = pytest.importorskip("soundfile")
 
-from homeguard.labels import Category  # noqa: E402
-from homeguard.training.corpus import (  # noqa: E402
+from homeguard.labels import Category  # noqa: E402 - after the skip
+from homeguard.training.corpus import (  # noqa: E402 - after the skip
     Clip,
     CorpusError,
     class_weights,

@@ -43,7 +43,7 @@ def test_a_manifest_states_hashes_labels_and_calibration(tmp_path: Path) -> None
 
 
 def test_the_daemon_accepts_the_manifest(tmp_path: Path) -> None:
-    from homeguard.voting.registry import Manifest  # noqa: PLC0415
+    from homeguard.voting.registry import Manifest  # noqa: PLC0415 - loaded only where it is needed
 
     artefact(tmp_path, "cnn")
     Manifest.model_validate_json(release(options_for(tmp_path)).read_text(encoding="utf-8"))
@@ -84,8 +84,8 @@ class TestExport:
     def exported(self, tmp_path_factory: pytest.TempPathFactory) -> tuple[object, Path]:
         torch = pytest.importorskip("torch", reason="needs the extra train")
         pytest.importorskip("transformers", reason="needs the extra train")
-        from homeguard.training.export import export_joint  # noqa: PLC0415
-        from homeguard.training.joint import SMALL, JointModel, base_model  # noqa: PLC0415
+        from homeguard.training.export import export_joint  # noqa: PLC0415 - loaded only where it is needed
+        from homeguard.training.joint import SMALL, JointModel, base_model  # noqa: PLC0415 - loaded only where it is needed
 
         torch.manual_seed(0)
         whisper, vocabulary = base_model(SMALL)
@@ -95,8 +95,8 @@ class TestExport:
         return model, out
 
     def test_what_was_exported_equals_torch(self, exported) -> None:
-        from homeguard.training.export import compare  # noqa: PLC0415
-        from homeguard.training.vocabulary import letters  # noqa: PLC0415
+        from homeguard.training.export import compare  # noqa: PLC0415 - loaded only where it is needed
+        from homeguard.training.vocabulary import letters  # noqa: PLC0415 - loaded only where it is needed
 
         model, out = exported
         rng = np.random.default_rng(0)
@@ -108,7 +108,7 @@ class TestExport:
 
     def test_a_strayed_export_is_refused(self) -> None:
         pytest.importorskip("torch", reason="needs the extra train")
-        from homeguard.training.export import (  # noqa: PLC0415
+        from homeguard.training.export import (  # noqa: PLC0415 - loaded only where it is needed
             ExportError,
             Parity,
             refuse_strayed,
@@ -119,7 +119,7 @@ class TestExport:
             refuse_strayed(Parity(8, 0.9, 0.1, 1.0, 0.0))
 
     def test_the_daemon_loads_it(self, exported) -> None:
-        from homeguard.voting.whisper import Whisper  # noqa: PLC0415
+        from homeguard.voting.whisper import Whisper  # noqa: PLC0415 - loaded only where it is needed
 
         _, out = exported
         whisper = Whisper(out / "whisper-home")
@@ -129,7 +129,7 @@ class TestExport:
 
     def test_faster_whisper_loads_it_and_suppresses_no_letter(self, exported) -> None:
         faster_whisper = pytest.importorskip("faster_whisper")
-        from homeguard.training import tokens  # noqa: PLC0415
+        from homeguard.training import tokens  # noqa: PLC0415 - loaded only where it is needed
 
         _, out = exported
         model = faster_whisper.WhisperModel(str(out / "whisper-home"), compute_type="int8")

@@ -14,8 +14,8 @@ torch = pytest.importorskip("torch", reason="needs the extra train")
 pytest.importorskip("lightning", reason="needs the extra train")
 pytest.importorskip("transformers", reason="needs the extra train")
 
-from homeguard.training import tokens  # noqa: E402
-from homeguard.training.joint import (  # noqa: E402
+from homeguard.training import tokens  # noqa: E402 - after the skip
+from homeguard.training.joint import (  # noqa: E402 - after the skip
     SMALL,
     JointModel,
     JointOptions,
@@ -25,10 +25,10 @@ from homeguard.training.joint import (  # noqa: E402
     label_loss,
     train,
 )
-from homeguard.training.mixture import Batch, Example, MixtureOptions, collate  # noqa: E402
-from homeguard.training.sentences import WORD_LISTS  # noqa: E402
-from homeguard.training.speech import SpeechOptions  # noqa: E402
-from homeguard.training.vocabulary import letters  # noqa: E402
+from homeguard.training.mixture import Batch, Example, MixtureOptions, collate  # noqa: E402 - after the skip
+from homeguard.training.sentences import WORD_LISTS  # noqa: E402 - after the skip
+from homeguard.training.speech import SpeechOptions  # noqa: E402 - after the skip
+from homeguard.training.vocabulary import letters  # noqa: E402 - after the skip
 
 pytestmark = [
     pytest.mark.lab,

@@ -12,10 +12,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra train")
 transformers = pytest.importorskip("transformers", reason="needs the extra train")
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers  # noqa: E402
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers  # noqa: E402 - after the skip
 
-from homeguard.training import tokens, vocabulary  # noqa: E402
-from homeguard.training.published import Cut, PublishedError, load  # noqa: E402
+from homeguard.training import tokens, vocabulary  # noqa: E402 - after the skip
+from homeguard.training.published import Cut, PublishedError, load  # noqa: E402 - after the skip
 
 pytestmark = [pytest.mark.lab, pytest.mark.filterwarnings("ignore")]
 
@@ -121,7 +121,7 @@ def test_cutting_takes_nothing_of_the_encoder(published: Path) -> None:
 
 
 def test_a_ctranslate2_folder_starts_the_same_model(published: Path, tmp_path: Path) -> None:
-    from ctranslate2.converters import TransformersConverter  # noqa: PLC0415
+    from ctranslate2.converters import TransformersConverter  # noqa: PLC0415 - loaded only where it is needed
 
     tokens.write_tokenizer_config(published)
     folder = tmp_path / "ct2"

@@ -79,7 +79,7 @@ def judged(k: int, probability: float, threshold: float = 0.5) -> Decision:
 )
 def test_an_event_is_found_from_its_onset_to_ten_seconds_after_its_end(
     detected_s: float,
-    is_found: bool,  # noqa: FBT001
+    is_found: bool,  # noqa: FBT001 - as it is passed on
 ) -> None:
     pairs, spurious = match([event(100.0, 103.0)], [detection(detected_s)])
     assert (pairs[0][1] is not None) is is_found

@@ -57,7 +57,7 @@ def test_held_out_lines_are_not_trained() -> None:
 
 
 def test_the_daemon_reads_what_was_fitted(model: TextModel, tmp_path: Path) -> None:
-    from homeguard.voting.text_classifier import TextClassifier  # noqa: PLC0415
+    from homeguard.voting.text_classifier import TextClassifier  # noqa: PLC0415 - loaded only where it is needed
 
     path = tmp_path / "model.json"
     model.save(path, OPTIONS)
