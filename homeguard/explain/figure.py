@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from homeguard.domain import Float32, Span
 from homeguard.explain.attribution import Attribution
 from homeguard.mel import FRAMES_PER_SECOND, N_MELS, band_edges_hz
-from homeguard.plot import korean_font
+from homeguard.plot.fonts import korean_font
 
 DPI = 90
 HERTZ = (250, 500, 1000, 2000, 4000)
