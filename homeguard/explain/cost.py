@@ -1,4 +1,4 @@
-"""How many explanations a second, by method; S0's layer-wise relevance ran at about 100."""
+"""How long an explanation takes, by method."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from homeguard.explain.attribution import METHODS, Explainer, Method
 from homeguard.labels import Category
 from homeguard.mel import N_MELS
 
-SEOUL_LRP_FPS = 100.0  # "about 100 frames a second", University of Seoul, one picture a frame
-_AT_LEAST_S = 2.0
+AT_LEAST_S = 2.0
 _AT_LEAST = 3
 
 
@@ -41,24 +38,10 @@ def measure(explainer: Explainer, seed: int = 1) -> tuple[Speed, ...]:
     return tuple(_measured(explainer, mel, method) for method in METHODS)
 
 
-def print_speed(explainer: Explainer, console: Console) -> None:
-    """The table of `homeguard explain --speed`."""
-    table = Table(title=f"CNN, one window of {explainer.frames} mel frames, one thread")
-    for head in ("method", "ms", "10–90 %", "windows a second"):
-        table.add_column(head, justify="left" if head == "method" else "right")
-    for speed in measure(explainer):
-        spread = f"{speed.low_s * 1e3:.1f}–{speed.high_s * 1e3:.1f}"
-        table.add_row(
-            speed.method, f"{speed.median_s * 1e3:.1f}", spread, f"{speed.per_second:.1f}"
-        )
-    table.add_row("S0's LRP", "", "", f"about {SEOUL_LRP_FPS:.0f}")
-    console.print(table)
-
-
 def _measured(explainer: Explainer, mel: np.ndarray, method: Method) -> Speed:
     explainer.explain(mel, Category.FIRE, method)  # warm
     seconds: list[float] = []
-    ends = time.perf_counter() + _AT_LEAST_S
+    ends = time.perf_counter() + AT_LEAST_S
     while len(seconds) < _AT_LEAST or time.perf_counter() < ends:
         seconds.append(explainer.explain(mel, Category.FIRE, method).seconds)
     low, median, high = np.percentile(seconds, (10, 50, 90))
