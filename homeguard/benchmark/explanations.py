@@ -1,4 +1,4 @@
-"""How many windows a second the CNN is explained for, by method. The lab's; needs torch."""
+"""How many windows a CPU second the CNN is explained for, by method. The lab's; needs torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def missing() -> str:
 
 
 def measure(config: Config) -> Mapping[str, Spread]:
-    """Windows a second by method, one thread; the spread is the 10th and 90th percentile.
+    """Windows a CPU second by method, one thread; the spread is the 10th and 90th percentile.
 
     Raises ModelError.
     """
@@ -33,6 +33,6 @@ def measure(config: Config) -> Mapping[str, Spread]:
     finally:
         torch.set_num_threads(threads)
     return {
-        speed.method: Spread(1.0 / speed.median_s, 1.0 / speed.high_s, 1.0 / speed.low_s)
+        speed.method: Spread(speed.per_second, 1.0 / speed.high_s, 1.0 / speed.low_s)
         for speed in found
     }

@@ -39,7 +39,7 @@ class Report:
     counts: Mapping[str, float] = field(default_factory=dict)
     memory: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     service: Service | None = None
-    explanations: Mapping[str, Spread] = field(default_factory=dict)  # windows a second
+    explanations: Mapping[str, Spread] = field(default_factory=dict)  # windows a CPU second
     left_out: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
@@ -103,8 +103,8 @@ class Report:
             yield _table(("the daemon as a process", ""), _service_rows(self.service))
         if self.explanations:
             rows = [(method, _spread(speed)) for method, speed in self.explanations.items()]
-            rows.append(("LRP, University of Seoul, hardware not named", SEOUL_LRP))
-            yield _table(("CNN explained, one thread", "windows a second (10–90 %)"), rows)
+            rows.append(("LRP, University of Seoul (a second, hardware not named)", SEOUL_LRP))
+            yield _table(("CNN explained, one thread", "windows a CPU second (10–90 %)"), rows)
 
 
 def machine() -> str:

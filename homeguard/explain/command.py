@@ -49,6 +49,9 @@ def explain(
     limit: Annotated[
         int, typer.Option(min=1, help="Of --dataset: recordings of each category at most.")
     ] = 12,
+    windows: Annotated[
+        int, typer.Option(min=1, help="Of --dataset: windows for sanity checks and curves.")
+    ] = 8,
     cache: Annotated[
         Path, typer.Option(help="Of --dataset: decoded audio, kept between runs.")
     ] = Path("lab/cache"),
@@ -70,7 +73,12 @@ def explain(
         from homeguard.explain.dataset import DatasetOptions, explain_dataset
 
         options = DatasetOptions(
-            dataset, out or Path("explain-dataset"), cache, split=split, per_category=limit
+            dataset,
+            out or Path("explain-dataset"),
+            cache,
+            split=split,
+            per_category=limit,
+            for_truth=windows,
         )
         explain_dataset(models, options, loaded, Console())
         return
