@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from homeguard import plot
 from homeguard.analyze import EPOCH, Found, Summary
 from homeguard.domain import (
     Decision,
@@ -19,7 +18,7 @@ from homeguard.domain import (
 )
 from homeguard.labels import Category
 from homeguard.mel import log_power
-from homeguard.plot import EMERGENCY, NORMAL, SILENCE, Reduced, Timeline
+from homeguard.plot.timeline import EMERGENCY, NORMAL, SILENCE, Reduced, Timeline
 from tests.fakes import chunked, noise, tone
 
 
@@ -123,36 +122,36 @@ def test_words_of_one_stretch_are_kept_once(timeline):
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
 def test_it_draws(timeline, tmp_path, suffix):
-    pytest.importorskip("matplotlib")
+    drawing = pytest.importorskip("homeguard.plot.drawing", reason="needs matplotlib")
     out = tmp_path / f"out{suffix}"
-    timeline.draw(out, "불.wav")
+    drawing.draw(timeline, out, "불.wav")
     assert out.stat().st_size > 5000
 
 
 def test_without_a_korean_font_names_are_english_and_nothing_is_tofu(
     timeline, tmp_path, monkeypatch
 ):
-    pytest.importorskip("matplotlib")
-    monkeypatch.setattr(plot, "korean_font", lambda: None)
+    drawing = pytest.importorskip("homeguard.plot.drawing", reason="needs matplotlib")
+    monkeypatch.setattr(drawing, "korean_font", lambda: None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # matplotlib warns of a letter that its fonts lack
-        timeline.draw(tmp_path / "out.svg", "불 $x$.wav")
+        drawing.draw(timeline, tmp_path / "out.svg", "불 $x$.wav")
 
 
 def test_a_recording_shorter_than_a_frame_draws_too(tmp_path):
-    pytest.importorskip("matplotlib")
+    drawing = pytest.importorskip("homeguard.plot.drawing", reason="needs matplotlib")
     timeline = Timeline()
     for chunk in chunked(noise(0.005)):
         timeline.hear(chunk)
     timeline.note(replace(decision(0.0, NORMAL), end_s=0.005))
     timeline.note(Summary(0.005, 1.0, 0))
-    timeline.draw(tmp_path / "out.png", "click.wav")
+    drawing.draw(timeline, tmp_path / "out.png", "click.wav")
     assert (tmp_path / "out.png").is_file()
 
 
 def test_what_does_not_fit_is_counted(timeline, tmp_path):
-    pytest.importorskip("matplotlib")
+    drawing = pytest.importorskip("homeguard.plot.drawing", reason="needs matplotlib")
     for _ in range(20):
         timeline.note(found(9.0, 10.0))
-    timeline.draw(tmp_path / "out.svg", "many.wav")
+    drawing.draw(timeline, tmp_path / "out.svg", "many.wav")
     assert (tmp_path / "out.svg").stat().st_size > 5000

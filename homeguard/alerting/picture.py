@@ -128,7 +128,9 @@ class _Pen:
         for at_s in np.arange(0.0, max(length_s - step_s / 4, 0.01), step_s):
             x = self._x(sketch.start_s + float(at_s))
             self._canvas.line([(x, _MEL_BOTTOM), (x, _MEL_BOTTOM + 5)], fill=_INK)
-            self._write((x - 4, _MEL_BOTTOM + 6), f"{at_s:g} s", 13, _INK)
+            label = f"{at_s:g} s"
+            most_x = SIZE[0] - 2 - self._canvas.textlength(label, font=_font(13))
+            self._write((min(x - 4, most_x), _MEL_BOTTOM + 6), label, 13, _INK)
         if sketch.heat is not None:
             first_s = sketch.heat.start_s
             last_s = first_s + sketch.heat.map.shape[1] / FRAMES_PER_SECOND

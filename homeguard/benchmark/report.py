@@ -17,6 +17,7 @@ LIBRARIES = (
     *("numpy", "onnxruntime", "ctranslate2", "webrtcvad-wheels"),
     *("torch", "transformers", "ai-edge-litert"),
 )
+SEOUL_LRP = "about 100"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Report:
     counts: Mapping[str, float] = field(default_factory=dict)
     memory: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     service: Service | None = None
+    explanations: Mapping[str, Spread] = field(default_factory=dict)  # windows a CPU second
     left_out: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
@@ -59,6 +61,9 @@ class Report:
             "counts": dict(self.counts),
             "memory_mib": {name: dict(parts) for name, parts in self.memory.items()},
             "service": asdict(self.service) if self.service else None,
+            "explanations_per_second": {
+                method: asdict(speed) for method, speed in self.explanations.items()
+            },
             "left_out": self.left_out,
         }
 
@@ -75,7 +80,13 @@ class Report:
             yield _table(
                 ("", "CPU ms", "wall ms", "CPU : wall", "audio s per CPU s"),
                 (
-                    (name, _ms(t.cpu), _ms(t.wall), f"{t.cpu_per_wall.median:.2f}", _speed(name, t))
+                    (
+                        name,
+                        _spread(t.cpu),
+                        _spread(t.wall),
+                        f"{t.cpu_per_wall.median:.2f}",
+                        _speed(name, t),
+                    )
                     for name, t in self.timings.items()
                 ),
             )
@@ -90,6 +101,10 @@ class Report:
             )
         if self.service:
             yield _table(("the daemon as a process", ""), _service_rows(self.service))
+        if self.explanations:
+            rows = [(method, _spread(speed)) for method, speed in self.explanations.items()]
+            rows.append(("LRP, University of Seoul (a second, hardware not named)", SEOUL_LRP))
+            yield _table(("CNN explained, one thread", "windows a CPU second (10–90 %)"), rows)
 
 
 def machine() -> str:
@@ -129,7 +144,7 @@ def _table(head: Sequence[str], rows: Any) -> str:  # noqa: ANN401 - rows of str
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _ms(spread: Spread) -> str:
+def _spread(spread: Spread) -> str:
     return f"{_short(spread.median)} ({_short(spread.low)}–{_short(spread.high)})"
 
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from homeguard.benchmark import memory, peers, service, shapes, stages
+from homeguard.benchmark import explanations, memory, peers, service, shapes, stages
 from homeguard.benchmark.report import Compared, Report
 from homeguard.benchmark.rounds import Case, Timing, measure, ratio
 from homeguard.benchmark.subject import Subject, open_subject
 from homeguard.config import Config
 
-PARTS = ("time", "memory", "daemon")
+PARTS = ("time", "memory", "daemon", "explain")
 SHIPPED = "shipped"
 
 
@@ -52,7 +52,17 @@ def run(plan: Plan, command: str, say: Callable[[str], None] = lambda _: None) -
         if "daemon" in plan.parts:
             say("the daemon")
             report.service = service.measure(plan.config.node.models_dir, plan.events)
+    if "explain" in plan.parts:
+        _explanations(plan, report, say)
     return report
+
+
+def _explanations(plan: Plan, report: Report, say: Callable[[str], None]) -> None:
+    if lacking := explanations.missing():
+        report.left_out.append(f"explanations: {lacking}")
+        return
+    say("explanations")
+    report.explanations = explanations.measure(plan.config)
 
 
 def _made(folder: Path, shape: str, say: Callable[[str], None]) -> Path:

@@ -17,7 +17,9 @@ def benchmark(  # noqa: PLR0913 - options are arguments
     *,
     part: Annotated[
         list[str] | None,
-        typer.Option(help="time, memory or daemon; all three when left out.", show_default=False),
+        typer.Option(
+            help="time, memory, daemon or explain; all when left out.", show_default=False
+        ),
     ] = None,
     shape: Annotated[
         list[str] | None,

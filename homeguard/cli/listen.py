@@ -102,7 +102,7 @@ class _Session:
     def _hear(self, file: Path, progress: Progress, *, several: bool) -> None:
         from homeguard.analyze import analyze as hear
         from homeguard.analyze import standard_input
-        from homeguard.plot import Timeline
+        from homeguard.plot.timeline import Timeline
 
         timeline = Timeline() if self._plot else None
         source = standard_input() if str(file) == "-" else nullcontext(file)
@@ -118,8 +118,10 @@ class _Session:
                     timeline.note(record)
                 self._show(record, str(file), progress)
         if timeline is not None and self._plot is not None:
+            from homeguard.plot.drawing import draw
+
             out = self._plot_path(self._plot, file) if several else self._plot
-            timeline.draw(out, "stdin" if str(file) == "-" else file.name)
+            draw(timeline, out, "stdin" if str(file) == "-" else file.name)
 
     def _show(self, record: Record, file: str, progress: Progress) -> None:
         from homeguard.analyze import Found, Summary

@@ -16,12 +16,14 @@ import numpy as np
 import torch
 from captum._utils.models.linear_model import SkLearnRidge
 from captum.attr import LRP, LayerGradCam, Lime, Occlusion
+from onnxruntime import InferenceSession
 from torch import Tensor
 
 from homeguard.domain import Float32
 from homeguard.explain.network import Network, load_network
 from homeguard.explain.relevance import attach_rules
 from homeguard.labels import Category
+from homeguard.runtime import ort_session
 from homeguard.voting.occlusion import Patch, quiet
 
 Method = Literal["gradcam", "lrp", "lime", "occlusion"]
@@ -60,21 +62,28 @@ class Attribution:
 class Explainer:
     """Explains one network for mels of one length. Not for several threads at once."""
 
-    def __init__(self, network: Network, frames: int, effort: Effort | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        frames: int,
+        effort: Effort | None = None,
+        session: InferenceSession | None = None,
+    ) -> None:
+        """`session`: the same network, where its answer alone is asked for; about twice as fast."""
         self.network = network
         self.frames = frames
         self._effort = effort or Effort()
+        self._session = session
         self._grid: tuple[Float32, Float32] | None = None
 
     @classmethod
     def load(cls, path: Path, frames: int, effort: Effort | None = None) -> Explainer:
         """From an ONNX file "log_mel" to "logits". Raises ModelError."""
-        return cls(load_network(path, frames), frames, effort)
+        return cls(load_network(path, frames), frames, effort, ort_session(path))
 
     def logits(self, log_mel: Float32) -> Float32:
         """The network's 19 logits."""
-        with torch.no_grad():
-            result: Float32 = self.network(_tensor(log_mel))[0].numpy()
+        result: Float32 = self._answer(_tensor(log_mel))[0].numpy()
         return result
 
     def explain(self, log_mel: Float32, category: Category, method: Method) -> Attribution:
@@ -132,11 +141,20 @@ class Explainer:
 
     def _score(self, target: int) -> Callable[[Tensor], Tensor]:
         def score(batch: Tensor) -> Tensor:
-            with torch.no_grad():
-                scores: Tensor = self.network(batch)[:, target]
-                return scores
+            return self._answer(batch)[:, target]
 
         return score
+
+    def _answer(self, batch: Tensor) -> Tensor:
+        """Logits (batch, 19) of log-mels (batch, 1, 80, frames)."""
+        if self._session is not None:
+            # One by one: the shipped graph takes a single window.
+            mels = batch.numpy()
+            given = [self._session.run(None, {"log_mel": mel[None]})[0] for mel in mels]
+            return torch.from_numpy(np.concatenate(given))
+        with torch.no_grad():
+            answer: Tensor = self.network(batch)
+        return answer
 
     def grid(self) -> tuple[Float32, Float32]:
         """The band and the frame on which each row and column of the top feature maps is centred.

@@ -49,12 +49,12 @@ def explain(
     limit: Annotated[
         int, typer.Option(min=1, help="Of --dataset: recordings of each category at most.")
     ] = 12,
+    windows: Annotated[
+        int, typer.Option(min=1, help="Of --dataset: windows for sanity checks and curves.")
+    ] = 8,
     cache: Annotated[
         Path, typer.Option(help="Of --dataset: decoded audio, kept between runs.")
     ] = Path("lab/cache"),
-    speed: Annotated[
-        bool, typer.Option("--speed", help="Only measure explanations per second.")
-    ] = False,
     config: ConfigOption = None,
 ) -> None:
     """Show and let hear why the voters judged a recording as they did.
@@ -69,21 +69,21 @@ def explain(
     torch.set_num_threads(ONE_THREAD)
     loaded = load_config(config)
     models = Models(loaded, Registry.open(loaded.node))
-    if speed:
-        from homeguard.explain.cost import print_speed
-
-        print_speed(models.cnn, Console())
-        return
     if dataset is not None:
         from homeguard.explain.dataset import DatasetOptions, explain_dataset
 
         options = DatasetOptions(
-            dataset, out or Path("explain-dataset"), cache, split=split, per_category=limit
+            dataset,
+            out or Path("explain-dataset"),
+            cache,
+            split=split,
+            per_category=limit,
+            for_truth=windows,
         )
         explain_dataset(models, options, loaded, Console())
         return
     if not audio:
-        message = "name a recording, or give --dataset or --speed"
+        message = "name a recording, or give --dataset"
         raise typer.BadParameter(message)
     voters: tuple[Literal["cnn", "encoder", "transcript"], ...] = (
         ("cnn", "encoder", "transcript") if voter == "all" else (voter,)

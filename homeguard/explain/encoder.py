@@ -17,7 +17,8 @@ from torch import Tensor
 
 from homeguard.domain import Float32, ModelError
 from homeguard.explain.attribution import Attribution
-from homeguard.explain.network import Attention, load_network
+from homeguard.explain.layers import Attention
+from homeguard.explain.network import load_network
 from homeguard.labels import Category
 from homeguard.runtime import ort_session
 from homeguard.voting.occlusion import occlusion, over_time

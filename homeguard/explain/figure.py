@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from homeguard.domain import Float32, Span
 from homeguard.explain.attribution import Attribution
 from homeguard.mel import FRAMES_PER_SECOND, N_MELS, band_edges_hz
-from homeguard.plot import korean_font
+from homeguard.plot.fonts import korean_font
 
 DPI = 90
 HERTZ = (250, 500, 1000, 2000, 4000)
@@ -47,9 +47,11 @@ def draw_maps(
         for cell, attribution in zip(cells[1:], attributions, strict=False):
             draw_mel(cell, log_mel, start_s, cmap="Greys")
             _draw_heat(cell, attribution, log_mel.shape[1], start_s)
-            cell.set_title(f"{NAMES[attribution.method]}  ({attribution.seconds * 1000:.0f} ms)")
+            cell.set_title(f"{NAMES[attribution.method]}  ({_duration(attribution.seconds)})")
         for cell in cells[panels:]:
             cell.set_axis_off()
+        if attributions and len(cells) > panels:
+            _explain_colours(cells[-1])
         for cell in axes[:, 0]:
             cell.set_ylabel("Hz")
         for cell in cells[max(0, panels - columns) : panels]:
@@ -85,7 +87,7 @@ def draw_times(
                 cell.axvspan(
                     start_s + span.start_s, start_s + span.end_s, color=_SPEECH, alpha=0.25, lw=0
                 )
-        cells[-1].set_xlabel("s (speech shaded)")
+        cells[-1].set_xlabel("s (speech shaded)" if spans else "s (no speech)")
         figure.suptitle(plain(title))
 
 
@@ -124,6 +126,16 @@ def drawing(inches: tuple[float, float], out: Path) -> Iterator[Figure]:
         FigureCanvasAgg(figure)
         yield figure
         figure.savefig(out, pil_kwargs={"optimize": True} if out.suffix == ".png" else None)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds * 1000:.0f} ms"  # noqa: PLR2004 - digits
+
+
+def _explain_colours(ax: Axes) -> None:
+    for y, colour, text in ((0.6, "red", "for the category"), (0.45, "blue", "against it")):
+        ax.plot([0.1], [y], "s", color=colour, ms=10, transform=ax.transAxes)
+        ax.text(0.16, y, f"speaks {text}", va="center", transform=ax.transAxes)
 
 
 def _draw_heat(ax: Axes, attribution: Attribution, frames: int, start_s: float) -> None:

@@ -13,13 +13,25 @@ import torch
 from captum.attr._utils.lrp_rules import EpsilonRule, IdentityRule
 from torch import Tensor, nn
 
-from homeguard.explain.network import Elementwise, Network
+from homeguard.explain.layers import Elementwise
+from homeguard.explain.network import Network
 
 _TRACE = 1e-4  # so that a cell fed by the bias alone still hands on what it gets
 _STABLE = 1e-18  # added to what is divided by: traces are far above it
 
 
-class PlusRule(EpsilonRule):
+class _Shared(EpsilonRule):
+    """Relevance over what it is shared out by, in one division; captum's own takes four passes."""
+
+    def _create_backward_hook_output(self, outputs: Tensor) -> Any:  # noqa: ANN401 - captum's signature
+        def divided(grad: Tensor) -> Tensor:
+            self.relevance_output[grad.device] = grad.data
+            return grad / torch.where(outputs == 0, self.STABILITY_FACTOR, outputs)
+
+        return divided
+
+
+class PlusRule(_Shared):
     """z+: in proportion to activation times positive weight. For layers after a ReLU."""
 
     def _manipulate_weights(self, module: Any, inputs: Any, outputs: Any) -> None:  # noqa: ANN401 - captum's signature
@@ -27,17 +39,17 @@ class PlusRule(EpsilonRule):
         weight = module.weight.data.clamp(min=0)
         module.weight.data = weight + _TRACE * (weight.mean() + _TRACE)
         _drop_bias(module)
-        _replace(module, lambda a: a.clamp(min=0) + _inside(a) * _TRACE * (a.abs().mean() + _TRACE))
+        _replace(module, _with_traces)
 
 
-class SquareRule(EpsilonRule):
+class SquareRule(_Shared):
     """w²: in proportion to the squared weight alone. For signed input: the first convolution."""
 
     def _manipulate_weights(self, module: Any, inputs: Any, outputs: Any) -> None:  # noqa: ANN401 - captum's signature
         del inputs, outputs
         module.weight.data = module.weight.data.square() + _TRACE**2
         _drop_bias(module)
-        _replace(module, _inside)
+        _replace(module, lambda a: _inside(a).expand_as(a))
 
 
 class ShareRule(EpsilonRule):
@@ -61,18 +73,26 @@ def attach_rules(network: Network) -> None:
         elif isinstance(layer, Elementwise):
             _attach(layer, IdentityRule())
         elif not isinstance(layer, nn.ReLU):
-            _attach(layer, EpsilonRule(epsilon=_STABLE))
+            _attach(layer, _Shared(epsilon=_STABLE))
     _attach(weighted[-1], ShareRule())
     _attach(first, SquareRule(epsilon=_STABLE))
 
 
+def _with_traces(values: Tensor) -> Tensor:
+    positive = values.clamp(min=0)
+    return positive.add_(_inside(values) * (_TRACE * (values.abs().mean() + _TRACE)))
+
+
 def _inside(values: Tensor) -> Tensor:
-    """1 but for rows and columns of zeros alone: padding, where relevance would be lost."""
+    """1 but for rows and columns of zeros alone: padding, where relevance would be lost.
+
+    For maps (batch, channels, bands, frames) it has one channel.
+    """
     if values.dim() != 4:  # noqa: PLR2004 - batch, channels, bands, frames
         return torch.ones_like(values)
-    heard = values != 0
-    rows, columns = heard.any(dim=(1, 3), keepdim=True), heard.any(dim=(1, 2), keepdim=True)
-    return (rows & columns).to(values.dtype).expand_as(values)
+    heard = values.abs().sum(dim=1, keepdim=True) != 0
+    rows, columns = heard.any(dim=3, keepdim=True), heard.any(dim=2, keepdim=True)
+    return (rows & columns).to(values.dtype)
 
 
 def _attach(layer: nn.Module, rule: EpsilonRule) -> None:

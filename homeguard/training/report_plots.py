@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
 from homeguard.labels import Category
+from homeguard.plot.fonts import korean_font
 from homeguard.training.clip_scores import ClipScore, confusion
 
 _NORMAL, _EMERGENCY = "#3b6fb6", "#c8403a"
 _DPI = 110
-_SLUGS = tuple(category.value for category in Category)
 _DANGEROUS = frozenset(category.value for category in Category if category.is_emergency)
 
 
@@ -56,20 +58,36 @@ def scores(rows: Sequence[ClipScore], judge: str, file: Path) -> None:
 
 
 def confusion_matrix(rows: Sequence[ClipScore], judge: str, file: Path) -> None:
-    """True by told category, rows in percent, counts written in."""
+    """True (rows, with their clips) by told category (columns), in percent of the row."""
     matrix = confusion(rows, judge)
-    figure = Figure(figsize=(11.0, 9.5))
-    axes = figure.subplots()
-    totals = np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    axes.imshow(matrix / totals, cmap="Blues", vmin=0.0, vmax=1.0)
-    for true, told in zip(*np.nonzero(matrix), strict=True):
-        dark = matrix[true, told] / totals[true, 0] > 0.5  # noqa: PLR2004
-        colour = "white" if dark else "black"
-        axes.text(told, true, str(matrix[true, told]), ha="center", va="center", color=colour)
-    axes.set_xticks(range(len(_SLUGS) + 1), [*_SLUGS, "nothing"], rotation=60, ha="right")
-    axes.set_yticks(range(len(_SLUGS)), _SLUGS)
-    axes.set(xlabel="told", ylabel="true")
-    _write(figure, file)
+    clips = matrix.sum(axis=1)
+    shares = matrix / np.maximum(clips[:, None], 1)
+    with _korean_too() as names:
+        figure = Figure(figsize=(12.0, 10.0))
+        axes = figure.subplots()
+        axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+        for true, told in zip(*np.nonzero(matrix), strict=True):
+            share = shares[true, told]
+            colour = "white" if share > 0.5 else "black"  # noqa: PLR2004 - half of the scale
+            text = f"{100 * share:.0f}" if share >= 0.01 else "<1"  # noqa: PLR2004 - a percent
+            axes.text(told, true, text, ha="center", va="center", color=colour)
+        axes.set_xticks(range(len(names) + 1), [*names, "nothing"], rotation=60, ha="right")
+        counted = [f"{name} ({count})" for name, count in zip(names, clips, strict=True)]
+        axes.set_yticks(range(len(names)), counted)
+        axes.set(xlabel="told, % of the row", ylabel="true (clips)")
+        _write(figure, file)
+
+
+@contextmanager
+def _korean_too() -> Iterator[list[str]]:
+    """The categories' names, Korean before English where a font can write it."""
+    font = korean_font()
+    family = [font, "DejaVu Sans"] if font else ["DejaVu Sans"]
+    with mpl.rc_context({"font.family": family}):
+        yield [
+            f"{category.name_in('ko')} {category.name_in('en')}" if font else category.name_in("en")
+            for category in Category
+        ]
 
 
 def recall_by_snr(recall: Mapping[str, Mapping[str, Any]], file: Path) -> None:

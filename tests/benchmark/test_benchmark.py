@@ -11,7 +11,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from homeguard.benchmark import peers, sounds, stages
+from homeguard.benchmark import explanations, peers, sounds, stages
 from homeguard.benchmark.subject import open_subject
 from homeguard.cli.app import app
 from homeguard.config import Config, NodeConfig
@@ -68,6 +68,28 @@ def test_the_daemon_is_started_and_its_alert_is_waited_for(config):
     assert done.exit_code == 0, done.output
     assert "start to first decision" in done.stdout
     assert "1 events, mosquitto" in done.stdout
+
+
+def test_without_the_lab_it_says_that_explanations_are_left_out(config, monkeypatch):
+    monkeypatch.setattr(explanations, "find_spec", lambda _: None)
+    done = CliRunner().invoke(app, ["benchmark", *config, "--part", "explain"])
+    assert done.exit_code == 0, done.output
+    assert "explanations: torch and captum not installed" in done.stdout
+
+
+@pytest.mark.lab
+@pytest.mark.models
+def test_explanations_a_second_stand_beside_the_university_of_seouls(monkeypatch):
+    pytest.importorskip("torch", reason="needs the extra train")
+    cost = pytest.importorskip("homeguard.explain.cost", reason="needs the extra train")
+    monkeypatch.setattr(cost, "METHODS", ("gradcam", "lrp"))
+    monkeypatch.setattr(cost, "AT_LEAST_S", 0.0)
+    command = ["benchmark", "--part", "explain", "--json"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)["explanations_per_second"]
+    assert list(found) == ["gradcam", "lrp"]
+    assert all(0.0 < speed["low"] <= speed["median"] <= speed["high"] for speed in found.values())
 
 
 def test_an_unknown_part_is_refused():

@@ -134,10 +134,18 @@ def test_relevance_is_conserved_by_real_networks(name: str, tmp_path: Path) -> N
 
 
 def test_explaining_leaves_the_network_as_it_was(explainer: Explainer) -> None:
-    before = explainer.logits(burst())
+    mel = torch.from_numpy(burst()[None, None])
+    before = explainer.network(mel)
     for method in METHODS:
         explainer.explain(burst(), Category.FIRE, method)
-    np.testing.assert_array_equal(explainer.logits(burst()), before)
+    torch.testing.assert_close(explainer.network(mel), before, rtol=0.0, atol=0.0)
+
+
+@pytest.mark.models
+def test_the_network_that_is_explained_answers_as_the_one_that_votes() -> None:
+    found = Explainer.load(bundled_dir() / "cnn" / "model.onnx", FRAMES)
+    explained = found.network(torch.from_numpy(burst()[None, None]))[0]
+    np.testing.assert_allclose(explained.detach().numpy(), found.logits(burst()), atol=1e-4)
 
 
 @pytest.mark.parametrize("method", ["gradcam", "lrp"])

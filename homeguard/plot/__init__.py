@@ -1,0 +1,1 @@
+"""The timeline picture of a recording: collected (`timeline`), then drawn (`drawing`)."""
