@@ -241,8 +241,8 @@ def main(arguments: Sequence[str]) -> int:
     ours = (decision.onset_windows, decision.onset_of)
     scenes = [Replayed(scene) for file in given.heard for scene in load(file)]
     if given.into:
-        own = (_own(given.into / name, given.rate) for name in _FOLDERS)
-        starts = [Setting(*own, *ours, {})]
+        encoder, cnn = (_own(given.into / name, given.rate) for name in _FOLDERS)
+        starts = [Setting(encoder, cnn, *ours, {})]
     else:
         starts = [Setting(e, c, *onset, {}) for onset in _ONSETS for e in _GRID for c in _GRID]
     console = Console(stderr=True)
