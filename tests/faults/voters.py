@@ -104,7 +104,7 @@ def none_left(directory: Path) -> Outcome:
     voting = load_panel_apart(config, nursery)
     health = VoterHealth(ORDER)
     for seat in voting.panel._seats.values():
-        nursery.end(seat._worker.voter.pid)  # type: ignore[union-attr]
+        nursery.end(seat._worker.voter.pid)  # type: ignore[union-attr] # a voter is at work
     time.sleep(0.5)
     health.seen(voting.panel.troubles(), 0.0)
     causes = [symptom.cause.value for symptom in health.symptoms()]

@@ -136,7 +136,7 @@ def main(how: str, *, shared: bool) -> None:
             break
         time.sleep(0.02)
     back_s = time.monotonic() - harmed_s
-    pids = {seat._worker.voter.pid for seat in panel._seats.values()}  # type: ignore[union-attr]
+    pids = {seat._worker.voter.pid for seat in panel._seats.values()}  # type: ignore[union-attr] # a voter is at work
     panel.close()
     nursery.close()
     time.sleep(0.05)
