@@ -55,8 +55,17 @@ def cnn(
     architecture: Annotated[
         Network, typer.Option(help="mobile ships; compact is smaller; s0: the source's table.")
     ] = Network.MOBILE,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="An earlier run's checkpoints/best.ckpt to go on from.",
+        ),
+    ] = None,
     windows: Annotated[int, typer.Option(help="Windows in the pool.")] = 30_000,
     epochs: int = 5,
+    learning_rate: Annotated[float, typer.Option(help="Peak of the schedule.")] = 1.5e-3,
     corregularization: Annotated[
         float, typer.Option(help="Weight of the term that pushes filters apart.")
     ] = 0.0,
@@ -80,7 +89,9 @@ def cnn(
             yamnet=yamnet,
             architecture=architecture.value,
             licences=_licences(free=free),
+            start=start,
             epochs=epochs,
+            learning_rate=learning_rate,
             corregularization=corregularization,
             seed=seed,
             pool=PoolOptions(

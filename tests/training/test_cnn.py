@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,14 +67,13 @@ def home(folder: Path) -> Path:
     return folder / "manifest.csv"
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_a_small_run_trains_exports_and_writes_what_it_did(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CnnOptions:
+    """A run of seconds, of every seed and start."""
     monkeypatch.setattr(
         "homeguard.training.cnn.simulate_rooms", lambda _cache: (np.ones(1, np.float32),)
     )
-    options = CnnOptions(
+    return CnnOptions(
         manifest=home(tmp_path),
         out=tmp_path / "cnn",
         cache=tmp_path / "cache",
@@ -83,13 +84,38 @@ def test_a_small_run_trains_exports_and_writes_what_it_did(
         precision="32-true",
         pool=PoolOptions(windows=24),
     )
-    result = train_cnn(options)
-    written = SimpleNamespace(**json.loads((tmp_path / "cnn" / "training.json").read_text()))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_small_run_trains_exports_and_writes_what_it_did(small: CnnOptions) -> None:
+    result = train_cnn(small)
+    written = SimpleNamespace(**json.loads((small.out / "training.json").read_text()))
     assert result.model.is_file()
     assert result.export_difference < 1e-4
-    assert written.options["seed"] == options.seed
+    assert written.options["seed"] == small.seed
     assert written.data["by_split"]["train"] == {"fire": 6, "indoor": 6}
     assert len(written.history) == 1
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_goes_on_from_an_earlier_ones_weights(small: CnnOptions, tmp_path: Path) -> None:
+    train_cnn(small)
+    start = small.out / "checkpoints" / "best.ckpt"
+    more = replace(small, out=tmp_path / "more", start=start, learning_rate=1e-9, seed=7)
+    train_cnn(more)
+    before, after = (
+        {name: w for name, w in weights(file).items() if name.endswith("weight")}
+        for file in (start, more.out / "checkpoints" / "best.ckpt")
+    )
+    assert before.keys() == after.keys()
+    for name, weight in before.items():
+        torch.testing.assert_close(after[name], weight, atol=1e-6, rtol=0)
+
+
+def weights(checkpoint: Path) -> dict[str, Any]:
+    """The network's tensors by name."""
+    state: dict[str, Any] = torch.load(checkpoint, weights_only=True)["state_dict"]
+    return state
 
 
 def test_filters_alike_cost_and_orthogonal_ones_do_not() -> None:
