@@ -89,7 +89,7 @@ class AudioChunk:
     room: str
     start_s: float
     samples: Float32
-    nonfinite: int = 0  # samples in or just before it that were no number, and became 0
+    nonfinite: int = 0  # samples in or just before it that were no number
 
     @property
     def end_s(self) -> float:
@@ -299,7 +299,7 @@ class FaultCause(StrEnum):
     FROZEN = "frozen"  # a room's source is there and gives nothing
     SILENT = "silent"  # a room's source gives digital silence
     CLIPPED = "clipped"  # a room's sound is cut off at full scale; it is still judged
-    GARBLED = "garbled"  # a room's source gives samples that are no number; they become 0
+    GARBLED = "garbled"  # a room's source gives samples that are no number
     BEHIND = "behind"  # judging is too slow: sound of a room is lost
     VOTER = "voter"  # a voter is down
     CONTACT = "contact"  # a contact's number refuses messages for good

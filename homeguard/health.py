@@ -120,8 +120,7 @@ class RoomHealth:
         if self._garbled.lasted_s >= GARBLED_S:
             since_s = now_s - self._garbled.lasted_s
             detail = (
-                f"{self._garbled.count} samples were no number and became silence: is the driver "
-                "or the camera broken?"
+                f"{self._garbled.count} samples were no number: is the driver or the camera broken?"
             )
             found.append(Symptom(FaultCause.GARBLED, self._room, since_s, detail))
         if self._shed is not None and now_s - self._shed[1] < BEHIND_S:

@@ -12,7 +12,7 @@ class Damage:
     """Filled while it is read; its text is empty where nothing was wrong."""
 
     packets: int = 0  # skipped because they do not decode
-    nonfinite: int = 0  # samples that were no number, zeroed
+    nonfinite: int = 0  # samples that were no number
     claimed_s: float | None = None  # length by the header
     heard_s: float = 0.0  # length decoded
     stopped: str | None = None  # why reading ended before the end
@@ -26,5 +26,5 @@ class Damage:
         if self.packets:
             said.append(f"{self.packets} damaged packets skipped")
         if self.nonfinite:
-            said.append(f"{self.nonfinite} samples were not numbers and became silence")
+            said.append(f"{self.nonfinite} samples were not numbers")
         return "; ".join(said)

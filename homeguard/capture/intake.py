@@ -14,14 +14,16 @@ from homeguard.domain import BLOCK_SAMPLES, AudioChunk, Float32
 SAMPLE_RATE = 16_000  # Hz
 DC_TIME_S = 1.0  # offsets that change more slowly than this are removed
 CLIPPED = 0.999  # of full scale
+BRIDGED_S = 0.001  # a gap as short is no silence: as zeros it would be heard as a click
 INAUDIBLE = 1e-7  # -140 dBFS: what resampling leaves of digital silence
 
 
 class Intake:
     """Cleans, mixes, resamples and cuts one unbroken stretch of sound.
 
-    Samples that are no number become 0 and are counted; a constant offset is removed (cheap sound
-    cards have one, and it would hold the gate open); channels are averaged.
+    Samples that are no number are counted; short gaps are bridged, long ones become 0. A constant
+    offset is removed (cheap sound cards have one, and it would hold the gate open); channels are
+    averaged.
     """
 
     def __init__(self, room: str, rate: int, start_s: float = 0.0) -> None:
@@ -35,7 +37,7 @@ class Intake:
         self._emitted = 0
         self._start_s = start_s
         self._offset: float | None = None
-        self.nonfinite = 0  # samples zeroed
+        self.nonfinite = 0  # samples that were no number
         self._told_nonfinite = 0  # of them, those that a chunk has told of
         self.clipped = 0  # samples at full scale
 
@@ -55,7 +57,7 @@ class Intake:
         finite = np.isfinite(block)
         if not finite.all():
             self.nonfinite += int(finite.size - np.count_nonzero(finite))
-            block = np.where(finite, block, np.float32(0.0))
+            block = _bridged(block, finite, round(BRIDGED_S * self._rate))
         self.clipped += int(np.count_nonzero(np.abs(block).max(axis=1) >= CLIPPED))
         mono: Float32 = block.mean(axis=1, dtype=np.float32)
         return self._without_offset(np.clip(mono, -1.0, 1.0))
@@ -98,3 +100,18 @@ class Intake:
         nonfinite = self.nonfinite - self._told_nonfinite
         self._told_nonfinite = self.nonfinite
         return AudioChunk(self._room, start_s, samples, nonfinite)
+
+
+def _bridged(block: NDArray[np.float32], finite: NDArray[np.bool_], most: int) -> Float32:
+    """Samples (n, channels) with gaps of up to `most` bridged by a line, longer ones zero."""
+    mended = np.where(finite, block, np.float32(0.0))
+    for sound, known in zip(mended.T, finite.T, strict=True):
+        places = np.flatnonzero(known)
+        gaps = np.flatnonzero(~known)
+        after = np.searchsorted(places, gaps)
+        inside = (after > 0) & (after < len(places))
+        gaps, after = gaps[inside], after[inside]
+        short = gaps[places[after] - places[after - 1] <= most + 1]
+        if len(short):
+            sound[short] = np.interp(short, places, sound[places])
+    return mended

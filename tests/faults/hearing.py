@@ -355,7 +355,7 @@ ROWS = (
     Row(
         "mic-garbled",
         "samples that are no number keep coming",
-        "zeroed and counted; a fault within 100 s of sound",
+        "counted; a fault within 100 s of sound",
         garbled,
     ),
     Row("mic-zero", "only zeros come", "a fault, though blocks flow", all_zero, limit_s=150.0),
@@ -370,7 +370,7 @@ ROWS = (
     Row(
         "mic-nan",
         "samples that are no number",
-        "zeroed: the same incidents",
+        "the same incidents",
         partial(spoilt, spoil=holed),
         limit_s=240.0,
     ),

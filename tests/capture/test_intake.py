@@ -1,0 +1,57 @@
+"""Sound as devices give it, made fit to be judged: holes in it, offsets, channels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from homeguard.capture.intake import SAMPLE_RATE, Intake
+from homeguard.domain import Float32
+
+
+def heard(block: Float32) -> tuple[Float32, Intake]:
+    """What comes out of one block (n, channels), and the intake."""
+    intake = Intake("hall", SAMPLE_RATE)
+    chunks = [*intake.push(block), *intake.end()]
+    return np.concatenate([chunk.samples for chunk in chunks]), intake
+
+
+def tone(seconds: float = 1.0, channels: int = 1) -> Float32:
+    t = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    sine = (0.5 * np.sin(2 * np.pi * 440.0 * t)).astype(np.float32)
+    return np.tile(sine[:, np.newaxis], (1, channels))
+
+
+def test_single_samples_that_are_no_number_make_no_click() -> None:
+    spoilt = tone()
+    spoilt[100::500] = np.nan
+    spoilt[101::1000] = np.inf
+    sound, intake = heard(spoilt)
+    whole, _ = heard(tone())
+    assert intake.nonfinite == 32 + 16
+    assert np.abs(sound - whole).max() < 0.03
+
+
+def test_a_long_gap_is_silence() -> None:
+    spoilt = tone()
+    spoilt[4000:8000] = np.nan
+    sound, intake = heard(spoilt)
+    assert intake.nonfinite == 4000
+    assert np.abs(sound[4000:8000]).max() < 0.01
+
+
+def test_gaps_at_the_ends_and_nothing_but_gaps_are_silence() -> None:
+    spoilt = tone()
+    spoilt[:10] = spoilt[-10:] = np.nan
+    sound, _ = heard(spoilt)
+    assert np.isfinite(sound).all()
+    silent, intake = heard(np.full((1600, 2), np.nan, dtype=np.float32))
+    assert not silent.any()
+    assert intake.nonfinite == 3200
+
+
+def test_a_gap_in_one_channel_is_bridged_in_it_alone() -> None:
+    spoilt = tone(channels=2)
+    spoilt[1000, 0] = -np.inf
+    sound, _ = heard(spoilt)
+    whole, _ = heard(tone(channels=2))
+    assert np.abs(sound - whole).max() < 0.01
