@@ -5,9 +5,10 @@
     python -m homeguard.training.evaluate_pipeline sweep heard.jsonl --out sweep.json
 
 `scenes` hears first and scores then; with `--heard` what was heard is kept, and is scored again
-without hearing when the file is there. `--every-voter` asks voters that could not matter too, as a
-sweep of thresholds needs. Hearing takes minutes for every hour of sound; `--budget-min` stops it
-between two scenes, and the figures are of what was heard.
+without hearing when the file is there. Several runs may share the hours (`--from-hour`): their
+files, one after another in one, are scored as one. `--every-voter` asks voters that could not
+matter too, as a sweep of thresholds needs. Hearing takes minutes for every hour of sound;
+`--budget-min` stops it between two scenes, and the figures are of what was heard.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +129,7 @@ def _made_scenes(given: argparse.Namespace) -> Iterator[Scene]:
     if given.events:
         yield from event_scenes(repertoire, plan)
     left_s = 3600.0 * given.hours
-    for seed in range(1_000_000):
+    for seed in count(given.from_hour):
         if left_s <= 0.0:
             return
         yield ordinary_scene(repertoire, seed, min(left_s, 3600.0))
@@ -176,6 +178,9 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--limit", type=int, help="at most so many clips, at random")
             continue
         command.add_argument("--hours", type=float, default=24.0, help="of ordinary sound")
+        command.add_argument(
+            "--from-hour", type=int, default=0, help="the first of them: to share out the hours"
+        )
         command.add_argument("--budget-min", type=float, help="begin no scene after so long")
         command.add_argument("--heard", type=Path, help="keeps what was heard")
         command.add_argument("--every-voter", action="store_true", help="skip no voter")
