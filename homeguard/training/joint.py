@@ -46,6 +46,7 @@ class JointOptions:
     data: MixtureOptions
     out_dir: Path
     base: str = SMALL
+    start: Path | None = None  # last.ckpt of an earlier run of the same base, whose weights go on
     cut: Cut = field(default_factory=Cut)  # what is kept of a published Whisper
     steps: int = 6_000
     short_steps: int = 2_000
@@ -155,8 +156,9 @@ class JointTask(lightning.LightningModule):
     def __init__(self, options: JointOptions) -> None:
         super().__init__()
         self.options = options
+        begun = options.start.parent if options.start else options.out_dir
         whisper, self.vocabulary = base_model(
-            options.base, options.cut, options.guide_weight, kept_vocabulary(options.out_dir)
+            options.base, options.cut, options.guide_weight, kept_vocabulary(begun)
         )
         self.model = JointModel(whisper)
         if options.freeze_encoder:
@@ -329,6 +331,7 @@ def guide_loss(attentions: tuple[Tensor, ...], batch: Batch, spread: float = 0.1
 def train(options: JointOptions) -> Path:
     """Train, or resume where `out_dir` has a checkpoint; gives the last checkpoint's path.
 
+    With `start` the weights are an earlier run's, while schedule and windows begin anew.
     Options are saved beside it as options.json, the losses as metrics.csv.
     """
     lightning.seed_everything(options.seed, workers=True, verbose=False)
@@ -338,6 +341,9 @@ def train(options: JointOptions) -> Path:
     )
     last = options.out_dir / "last.ckpt"
     task = JointTask(options)
+    if options.start is not None and not last.exists():
+        state = torch.load(options.start, weights_only=True, map_location="cpu")
+        task.load_state_dict(state["state_dict"])
     task.vocabulary.write(options.out_dir)
     mixture = Mixture(
         options.data, task.vocabulary, options.batch_size, options.short_steps, options.seed

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -33,14 +32,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RatioOptions:
-    """Which shares of the label loss are tried; `joint.out_dir` holds a run for each.
-
-    `start` is a checkpoint of an earlier run of the same base that all of them go on from.
-    """
+    """Which shares of the label loss are tried; `joint.out_dir` holds a run for each."""
 
     joint: JointOptions
     shares: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
-    start: Path | None = None
     utterances: int = 60  # decoded of each kind and language
 
 
@@ -105,11 +100,6 @@ def plot(ratios: Sequence[Ratio], file: Path) -> None:
 
 
 def _try(run: JointOptions, options: RatioOptions, windows: Windows) -> Ratio:
-    if options.start is not None and not (run.out_dir / "last.ckpt").exists():
-        run.out_dir.mkdir(parents=True, exist_ok=True)
-        for file in (options.start, options.start.with_name("tokenizer.json")):
-            name = "last.ckpt" if file == options.start else file.name
-            shutil.copyfile(file, run.out_dir / name)
     model, vocabulary = load_joint([train(run)], run.base, run.cut)
     models = run.out_dir / "models"
     export_joint(model, vocabulary, models)

@@ -30,6 +30,15 @@ Teacher = Annotated[
 Yamnet = Annotated[
     Path | None, typer.Option("--yamnet", help="yamnet.tflite, whose weights `mobile` starts from.")
 ]
+JointStart = Annotated[
+    Path | None,
+    typer.Option(
+        "--start",
+        exists=True,
+        dir_okay=False,
+        help="An earlier run's last.ckpt, of the same BASE, whose weights go on.",
+    ),
+]
 Free = Annotated[bool, typer.Option("--free", help="Learn from free licences and synthesis alone.")]
 Seed = Annotated[int, typer.Option("--seed")]
 CACHE = Path("lab/cache")
@@ -116,6 +125,7 @@ def joint(
     base: Annotated[
         str, typer.Option(help="small-192, or the folder of a published Whisper.")
     ] = "small-192",
+    start: JointStart = None,
     free: Free = False,
     freeze_encoder: Annotated[bool, typer.Option(help="Fit decoder and head only.")] = False,
     label_share: Annotated[
@@ -146,6 +156,7 @@ def joint(
     }
     options = replace(
         recipe(base, mixture, out),
+        start=start,
         freeze_encoder=freeze_encoder,
         precision=precision,
         devices=devices,
@@ -166,27 +177,29 @@ def ratios(
     base: Annotated[
         str, typer.Option(help="small-192, or the folder of a published Whisper.")
     ] = "small-192",
-    start: Annotated[
-        Path | None,
-        typer.Option(help="A checkpoint of `train joint` that every ratio goes on from."),
-    ] = None,
-    more_steps: Annotated[int, typer.Option(help="Trained for each ratio.")] = 150,
+    start: JointStart = None,
+    steps: Annotated[int, typer.Option(help="Trained for each ratio.")] = 150,
     share: Annotated[
         list[float] | None, typer.Option(help="Of the label loss; give it several times.")
     ] = None,
     seed: Seed = 1,
 ) -> None:
     """Try ratios of text loss and label loss: accuracy and CER of each, and their plot."""
-    from homeguard.training.joint import recipe, steps_done
+    from homeguard.training.joint import recipe
     from homeguard.training.mixture import MixtureOptions
     from homeguard.training.ratios import RatioOptions, sweep
 
     mixture = MixtureOptions(cache_dir=cache, manifest=data)
-    steps = more_steps + (steps_done(start) if start else 0)
     chosen = replace(
-        recipe(base, mixture, out), steps=steps, short_steps=0, kept_checkpoints=1, seed=seed
+        recipe(base, mixture, out),
+        start=start,
+        steps=steps,
+        short_steps=0,
+        warmup_steps=max(steps // 10, 1),
+        kept_checkpoints=1,
+        seed=seed,
     )
-    options = RatioOptions(chosen, start=start)
+    options = RatioOptions(chosen)
     Console().print(sweep(replace(options, shares=tuple(share)) if share else options))
 
 

@@ -144,3 +144,9 @@ def test_a_run_resumes_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert again["global_step"] == 3
     assert {p.name for p in options.out_dir.glob("step=*.ckpt")} >= {"step=000003.ckpt"}
     assert (options.out_dir / "options.json").is_file()
+    # Another run begins anew from these weights.
+    other = replace(options, start=checkpoint, out_dir=tmp_path / "other", learning_rate=1e-12)
+    gone_on = torch.load(train(other), weights_only=True)
+    assert gone_on["global_step"] == 2
+    for name, weight in again["state_dict"].items():
+        torch.testing.assert_close(gone_on["state_dict"][name], weight, atol=1e-6, rtol=0)
