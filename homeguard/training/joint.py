@@ -78,7 +78,7 @@ def recipe(base: str, data: MixtureOptions, out_dir: Path) -> JointOptions:
         replace(data, speech_share=0.45, real_share=0.25, short_share=0.2),
         out_dir,
         base,
-        steps=4_200,
+        steps=6_200,
         label_share=0.35,
         short_steps=0,
         batch_size=16,
