@@ -139,6 +139,7 @@ ROWS = (
         "ended within 5 s; sent once after the next start",
         terminated,
         limit_s=120.0,
+        alone=True,
     ),
     Row(
         "sighup",

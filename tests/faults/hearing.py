@@ -380,5 +380,6 @@ ROWS = (
         "nothing is lost, as fresh as before within 10 s",
         stall,
         limit_s=90.0,
+        alone=True,
     ),
 )

@@ -171,6 +171,7 @@ ROWS = (
         "two incidents at once",
         "two alerts on each channel, neither more than 1 s behind the other",
         two_at_once,
+        alone=True,
     ),
     Row(
         "five-minutes",
@@ -190,5 +191,6 @@ ROWS = (
         "thousands of errors a second",
         "at most one line a second of each cause",
         log_flood,
+        alone=True,
     ),
 )

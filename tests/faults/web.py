@@ -82,5 +82,6 @@ ROWS = (
         "slow clients, guessed links, `../` and 1 GB uploads at the page",
         "refused unread; an alert goes out within 2 s meanwhile",
         attacked,
+        alone=True,
     ),
 )
