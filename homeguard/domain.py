@@ -90,6 +90,7 @@ class AudioChunk:
     start_s: float
     samples: Float32
     nonfinite: int = 0  # samples in or just before it that were no number
+    offset: float = 0.0  # the constant that was removed from it, -1..1
 
     @property
     def end_s(self) -> float:
@@ -299,6 +300,7 @@ class FaultCause(StrEnum):
     FROZEN = "frozen"  # a room's source is there and gives nothing
     SILENT = "silent"  # a room's source gives digital silence
     CLIPPED = "clipped"  # a room's sound is cut off at full scale; it is still judged
+    OFFSET = "offset"  # a room's sound lies off its middle; it is moved back and still judged
     GARBLED = "garbled"  # a room's source gives samples that are no number
     BEHIND = "behind"  # judging is too slow: sound of a room is lost
     VOTER = "voter"  # a voter is down

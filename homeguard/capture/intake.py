@@ -22,8 +22,8 @@ class Intake:
     """Cleans, mixes, resamples and cuts one unbroken stretch of sound.
 
     Samples that are no number are counted; short gaps are bridged, long ones become 0. A constant
-    offset is removed (cheap sound cards have one, and it would hold the gate open); channels are
-    averaged.
+    offset is removed (cheap sound cards have one, and it would hold the gate open), so that a
+    constant alone is digital silence; channels are averaged.
     """
 
     def __init__(self, room: str, rate: int, start_s: float = 0.0) -> None:
@@ -64,9 +64,9 @@ class Intake:
 
     def _without_offset(self, mono: Float32) -> Float32:
         """Subtract a running mean, ramped over the block so that no step is made."""
-        if not mono.any():
-            self._offset = 0.0  # digital silence stays exact: it tells a dead microphone
-            return mono
+        if mono.min() == mono.max():
+            self._offset = float(mono[0])
+            return np.zeros_like(mono)  # exact: it tells a dead microphone
         mean = float(mono.mean())
         before = mean if self._offset is None else self._offset
         keep = math.exp(-len(mono) / (self._rate * DC_TIME_S))
@@ -99,7 +99,7 @@ class Intake:
         self._emitted += len(samples)
         nonfinite = self.nonfinite - self._told_nonfinite
         self._told_nonfinite = self.nonfinite
-        return AudioChunk(self._room, start_s, samples, nonfinite)
+        return AudioChunk(self._room, start_s, samples, nonfinite, self._offset or 0.0)
 
 
 def _bridged(block: NDArray[np.float32], finite: NDArray[np.bool_], most: int) -> Float32:
