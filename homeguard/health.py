@@ -21,7 +21,6 @@ STARTS_WITHIN_S = 25.0  # less than RECOVERED_S: a restart must not look like a 
 FROZEN_S = 15.0
 CLIPPED_SHARE = 0.1
 CLIPPED_S = 60.0
-_FULL_SCALE = 0.98  # removing an offset moves what was cut off at 1.0
 _TALLY_S = 5.0
 OFFSET = 0.1  # of full scale
 OFFSET_S = 20.0
@@ -72,12 +71,12 @@ class RoomHealth:
         """Take the room's next chunk."""
         self._heard_s = now_s
         duration_s = chunk.end_s - chunk.start_s
-        size = np.abs(chunk.samples)
-        self._clipping.add(int(np.count_nonzero(size >= _FULL_SCALE)), len(size), duration_s)
-        self._garbled.add(chunk.nonfinite, len(size), duration_s)
-        sounds = bool(size.max(initial=0.0) > 0.0)
+        samples = len(chunk.samples)
+        self._clipping.add(chunk.clipped, samples, duration_s)
+        self._garbled.add(chunk.nonfinite, samples, duration_s)
+        sounds = bool(chunk.samples.any())
         off = sounds and abs(chunk.offset) >= OFFSET  # a constant alone is silence
-        self._offset.add(len(size) if off else 0, len(size), duration_s)
+        self._offset.add(samples if off else 0, samples, duration_s)
         if sounds:
             self._zero_s = 0.0
             rms = float(np.sqrt(np.mean(np.square(chunk.samples))))

@@ -38,6 +38,7 @@ class AudioChunk:
     start_s: float
     samples: Float32
     nonfinite: int = 0  # samples in or just before it that were no number
+    clipped: int = 0  # samples in or just before it that were cut off at full scale
     offset: float = 0.0  # the constant that was removed from it, -1..1
 
     @property

@@ -74,6 +74,16 @@ def test_a_constant_offset_is_removed_and_told() -> None:
 
 
 @pytest.mark.parametrize("rate", [16_000, 48_000])
+def test_what_was_cut_off_is_told_wherever_its_middle_lies(rate: int) -> None:
+    sound = np.clip(noise(5.0 * rate / 16_000, rms=1.0) + np.float32(0.3), -1.0, 1.0)
+    share = float(np.mean(np.abs(sound) >= 1.0))
+    chunks = taken(sound, rate)
+    told = sum(chunk.clipped for chunk in chunks) / sum(len(chunk.samples) for chunk in chunks)
+    assert told == pytest.approx(share, rel=0.05)
+    assert not any(chunk.clipped for chunk in taken(noise(1.0, rms=0.1)))
+
+
+@pytest.mark.parametrize("rate", [16_000, 48_000])
 def test_a_constant_after_sound_is_digital_silence_at_once(rate: int) -> None:
     flat = np.full(3 * rate, 0.3, np.float32)
     chunks = taken(np.concatenate([noise(3.0 * rate / 16_000, rms=0.01), flat]), rate)
