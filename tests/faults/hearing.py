@@ -397,9 +397,7 @@ ROWS = (
         "mic-clipped",
         "all is cut off",
         "flagged after 60 s, a fault within 100 s; still judged",
-        partial(
-            told_of, sound=1000.0 * TONE, cause=FaultCause.CLIPPED, flagged_within_s=TOLD_WITHIN_S
-        ),
+        partial(told_of, sound=3000.0 * TONE, cause=FaultCause.CLIPPED, flagged_within_s=70.0),
         limit_s=150.0,
     ),
     Row(

@@ -124,9 +124,10 @@ async def _run(row: Row, module: str) -> Result:
 
 async def _run_apart(row: Row, directory: Path, module: str) -> Outcome:
     command = [sys.executable, "-m", module, "--row", row.id, "--directory", str(directory)]
+    env = os.environ | {"HOMEGUARD_CONFIG": str(ROOT / "config.yaml")}  # not a developer's own
     with (directory / "log").open("w+b") as log:
         child = await asyncio.create_subprocess_exec(
-            *command, cwd=ROOT, stdout=PIPE, stderr=log, start_new_session=True
+            *command, cwd=ROOT, env=env, stdout=PIPE, stderr=log, start_new_session=True
         )
         try:
             said, _ = await asyncio.wait_for(child.communicate(), row.limit_s)
