@@ -66,7 +66,9 @@ class Decoder:
     def __init__(self) -> None:
         ours, theirs = socketpair()
         # The package as we have it, wherever that is; one thread, one arena: memory is bounded.
-        environment = os.environ | {
+        # Without our secrets: what it reads may take it over.
+        plain = {k: v for k, v in os.environ.items() if not k.startswith("HOMEGUARD_")}
+        environment = plain | {
             "PYTHONPATH": str(Path(homeguard.__file__).parents[1]),
             "OPENBLAS_NUM_THREADS": "1",
             "MALLOC_ARENA_MAX": "1",
