@@ -60,6 +60,10 @@ class Ear:
     def audible(self) -> bool:
         return self._listener.audible
 
+    @property
+    def level_dbfs(self) -> float:
+        return self._listener.level_dbfs
+
     def start(self) -> None:
         self._listener.start()
         self._thread.start()
@@ -274,6 +278,25 @@ def stall(directory: Path) -> Outcome:
     )
 
 
+def overrun(directory: Path) -> Outcome:
+    """Everything of ours stands still; the sound server does not wait."""
+    program = (
+        "import os, signal, sys, time\n"
+        "os.kill(int(sys.argv[1]), signal.SIGSTOP); time.sleep(5)\n"
+        "os.kill(int(sys.argv[1]), signal.SIGCONT)\n"
+    )
+    loud = directory / "loud.wav"
+    soundfile.write(loud, np.clip(300.0 * TONE, -1.0, 1.0), RATE)
+    with heard(directory) as (microphone, ear):
+        ear.wait(lambda: False, 3.0)
+        subprocess.run([sys.executable, "-c", program, str(os.getpid())], check=True, timeout=60)
+        ear.wait(lambda: time.monotonic() - ear.heard_s < 1.0, BACK_WITHIN_S)
+        microphone.play(loud)
+        heard_s = ear.wait(lambda: ear.level_dbfs > -20.0, 2 * BACK_WITHIN_S)  # the room is at -60
+    passed = heard_s is not None and heard_s <= BACK_WITHIN_S and not ear.told
+    return Outcome(passed, f"what is played then is heard {_s(heard_s)} later; no fault of it")
+
+
 def incidents(recording: Path) -> list[tuple[str, float]]:
     """What `homeguard analyze` makes of a recording."""
     done = subprocess.run(
@@ -419,6 +442,14 @@ ROWS = (
         "judging stands still for 5 s",
         "nothing is lost, as fresh as before within 10 s",
         stall,
+        limit_s=90.0,
+        alone=True,
+    ),
+    Row(
+        "overrun",
+        "the whole process stands still for 5 s (SIGSTOP)",
+        "what is played then is heard within 10 s",
+        overrun,
         limit_s=90.0,
         alone=True,
     ),
