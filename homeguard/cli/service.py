@@ -29,8 +29,8 @@ def run(
     """
     from homeguard.runtime import leave  # isort: skip - before any native library
     from homeguard.config import Secrets
-    from homeguard.daemon import run as run_daemon
     from homeguard.logs import configure
+    from homeguard.service import run as run_daemon
 
     loaded = _placed(load_config(config))
     configure(verbose=verbose, form=loaded.logs.format)
