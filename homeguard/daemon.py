@@ -1,4 +1,4 @@
-"""The daemon: start order, the loop that judges, supervision, and the stop in reverse.
+"""The daemon: start order, the loop that judges, and the stop in reverse.
 
 Threads: one a room for capture, this one for judging, one a voter, one a channel, paho's own,
 one for pictures. Processes: those of the voters (voting.load), and the nursery that makes them.
@@ -7,12 +7,11 @@ one for pictures. Processes: those of the voters (voting.load), and the nursery 
 from __future__ import annotations
 
 import logging
-import signal
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -50,9 +49,8 @@ from homeguard.illustrator import Illustration, Illustrator
 from homeguard.listening import Listener
 from homeguard.notify import Notifier
 from homeguard.pipeline import At, Heard, Home, Room, stream_clock
-from homeguard.reload import Reload
 from homeguard.supervision import Supervisor
-from homeguard.voting.load import Voting, load_panel, load_panel_apart, serve
+from homeguard.voting.load import Voting, load_panel, load_panel_apart
 from homeguard.voting.nursery import Nursery
 from homeguard.voting.registry import Registry
 
@@ -70,52 +68,6 @@ _log = logging.getLogger(__name__)
 def utc_now() -> datetime:
     """The wall clock."""
     return datetime.now(UTC)
-
-
-def run(config: Config, secrets: Secrets, reread: Callable[[], Config]) -> None:
-    """Listen until SIGTERM or SIGINT; a recording's end stops nothing.
-
-    SIGHUP asks `reread` for another configuration and goes on with it; with the old one where it
-    raises HomeGuardError, or the daemon cannot start with it.
-    Raises HomeGuardError where the daemon cannot do its job at all: no voter, a second daemon on
-    the same state directory, a database that cannot be opened.
-    """
-    nursery = Nursery(serve)  # before there are threads
-    stop, halt = threading.Event(), threading.Event()
-    reload, notifier = Reload(reread, halt), Notifier()
-    reload.start()
-    worked: Config | None = None
-    with _signals(stop, halt, reload):
-        while not stop.is_set():
-            halt.clear()
-            reload.config = None
-            try:
-                _run_once(config, secrets, nursery, notifier, stop, halt)
-            except HomeGuardError as exc:
-                if worked is None or config is worked:
-                    raise
-                _log.error("the new configuration does not work, back to the old one: %s", exc)
-                config = worked
-            else:
-                worked, config = config, reload.config or config
-        notifier.stopping()
-    reload.stop()
-    nursery.close()
-
-
-def _run_once(
-    config: Config,
-    secrets: Secrets,
-    nursery: Nursery,
-    notifier: Notifier,
-    stop: threading.Event,
-    halt: threading.Event,
-) -> None:
-    with ExitStack() as stack:
-        daemon = Daemon(config, secrets, stack, nursery=nursery, notifier=notifier)
-        if stop.is_set():  # while models were loaded
-            halt.set()
-        daemon.run(halt)
 
 
 class Daemon:
@@ -377,23 +329,6 @@ class Daemon:
         rooms = ", ".join(room.label or room.name for room in self._config.rooms)
         missing = f"; {len(self._voting.missing)} model(s) missing" if self._voting.missing else ""
         return f"listening in {rooms}{missing}"
-
-
-@contextmanager
-def _signals(stop: threading.Event, halt: threading.Event, reload: Reload) -> Iterator[None]:
-    """SIGTERM and SIGINT set `stop` and `halt` while this lasts, SIGHUP asks for a reload."""
-
-    def end(*_: object) -> None:
-        stop.set()
-        halt.set()
-
-    wanted = {signal.SIGTERM: end, signal.SIGINT: end, signal.SIGHUP: lambda *_: reload.ask()}
-    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _facts(alert: Alert) -> dict[str, str]:

@@ -21,8 +21,9 @@ STARTS_WITHIN_S = 25.0  # less than RECOVERED_S: a restart must not look like a 
 FROZEN_S = 15.0
 CLIPPED_SHARE = 0.1
 CLIPPED_S = 60.0
-_FULL_SCALE = 0.98  # removing an offset moves what was cut off at 1.0
 _TALLY_S = 5.0
+OFFSET = 0.1  # of full scale
+OFFSET_S = 20.0
 GARBLED_S = 30.0
 BEHIND_S = 60.0
 BAD_VOTES = 5
@@ -60,6 +61,7 @@ class RoomHealth:
         self._lost: tuple[float, str] | None = None
         self._zero_s = 0.0
         self._clipping = _Lasting(CLIPPED_SHARE)
+        self._offset = _Lasting(0.5)
         self._garbled = _Lasting(0.0)
         self._shed: tuple[float, float] | None = None  # first and last loss by slowness
         self._over = False
@@ -69,10 +71,13 @@ class RoomHealth:
         """Take the room's next chunk."""
         self._heard_s = now_s
         duration_s = chunk.end_s - chunk.start_s
-        size = np.abs(chunk.samples)
-        self._clipping.add(int(np.count_nonzero(size >= _FULL_SCALE)), len(size), duration_s)
-        self._garbled.add(chunk.nonfinite, len(size), duration_s)
-        if size.max(initial=0.0) > 0.0:
+        samples = len(chunk.samples)
+        self._clipping.add(chunk.clipped, samples, duration_s)
+        self._garbled.add(chunk.nonfinite, samples, duration_s)
+        sounds = bool(chunk.samples.any())
+        off = sounds and abs(chunk.offset) >= OFFSET  # a constant alone is silence
+        self._offset.add(samples if off else 0, samples, duration_s)
+        if sounds:
             self._zero_s = 0.0
             rms = float(np.sqrt(np.mean(np.square(chunk.samples))))
             self.level_dbfs = max(-120.0, 20.0 * float(np.log10(max(rms, 1e-6))))
@@ -117,6 +122,13 @@ class RoomHealth:
             since_s = now_s - self._clipping.lasted_s
             detail = "its loudest parts are cut off: turn its level down"
             found.append(Symptom(FaultCause.CLIPPED, self._room, since_s, detail))
+        if self._offset.lasted_s >= OFFSET_S:
+            since_s = now_s - self._offset.lasted_s
+            detail = (
+                "its sound lies off the middle, so that loud parts may be cut off: is the sound "
+                "card or its cable broken?"
+            )
+            found.append(Symptom(FaultCause.OFFSET, self._room, since_s, detail))
         if self._garbled.lasted_s >= GARBLED_S:
             since_s = now_s - self._garbled.lasted_s
             detail = (

@@ -173,12 +173,12 @@ class Illustrator:
         """
         try:
             path = self._cnn()
+            session = None if path is None else ort_session(path)
         except HomeGuardError as exc:
             _log.warning("a picture without heat: %s", exc)
             return None
-        if path is None:
+        if session is None:
             return None
-        session = ort_session(path)
 
         def score(mel: Float32) -> float:
             if self._stop.is_set():

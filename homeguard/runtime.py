@@ -51,9 +51,11 @@ _one_heap()
 def ort_session(path: Path | str, threads: int = 1) -> onnxruntime.InferenceSession:
     """An ONNX model on the CPU that uses `threads` threads and sleeps between runs.
 
-    Raises what onnxruntime raises for a missing or broken file.
+    Raises ModelError for a missing or broken file.
     """
     import onnxruntime  # noqa: PLC0415 - half a second and 45 MiB that not every command needs
+
+    from homeguard.domain import ModelError  # noqa: PLC0415 - NumPy, which is to be set up first
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -62,7 +64,11 @@ def ort_session(path: Path | str, threads: int = 1) -> onnxruntime.InferenceSess
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Weights lie in eight bits on disk: made float32 once, at load, not at every run.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as exc:  # onnxruntime has no common base class
+        message = f"{path} is no ONNX model that can be run: {exc}"
+        raise ModelError(message) from exc
 
 
 def release_memory() -> None:

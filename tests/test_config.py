@@ -127,7 +127,24 @@ def test_check_config_of_a_missing_file_exits_2(tmp_path):
     result = CliRunner().invoke(app, ["check-config", str(tmp_path / "none.yaml")])
     assert result.exit_code == 2
     assert "none.yaml: 1 error" in result.stderr
-    assert "No such file" in result.stderr
+    assert f"homeguard init {tmp_path / 'none.yaml'}" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "doctor", "test-alert", "incidents list"])
+def test_a_config_that_is_not_there_is_said_with_what_to_do(tmp_path, command):
+    missing = tmp_path / "none.yaml"
+    result = CliRunner().invoke(app, [*command.split(), "--config", str(missing)])
+    assert result.exit_code != 0
+    assert f"homeguard init {missing}" in result.output
+
+
+def test_a_config_of_somebody_else_is_said_with_what_to_do(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "read_text", refuse)  # root may read everything
+    with pytest.raises(ConfigError, match="sudo"):
+        load(tmp_path / "c.yaml")
 
 
 def test_check_config_sums_up_without_whole_numbers_or_passwords(tmp_path):

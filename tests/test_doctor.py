@@ -244,6 +244,7 @@ def test_a_defect_in_one_check_does_not_hide_the_others(config, monkeypatch):
 
 def test_the_command_speaks_json_and_exits_1_when_something_fails(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HOMEGUARD_CONFIG")
     (tmp_path / "config.yaml").write_text("mqttt: 1\n")
     result = CliRunner().invoke(app, ["doctor", "--json"])
     assert result.exit_code == 1

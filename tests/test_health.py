@@ -30,11 +30,14 @@ class Room:
         self.health = RoomHealth("den", 30.0, 0.0)
         self.now_s = 0.0
 
-    def hear(self, seconds: float, peak: float = 0.01) -> None:
+    def hear(self, seconds: float, peak: float = 0.01, offset: float = 0.0) -> None:
+        """A constant; one of 1.0 is cut off, and 0.0 is silence."""
         samples = np.full(BLOCK_SAMPLES, peak, dtype=np.float32)
+        clipped = BLOCK_SAMPLES if peak >= 1.0 else 0
         for _ in range(round(seconds / BLOCK_S)):
             self.now_s += BLOCK_S
-            self.health.heard(AudioChunk("den", self.now_s - BLOCK_S, samples), self.now_s)
+            chunk = AudioChunk("den", self.now_s - BLOCK_S, samples, clipped=clipped, offset=offset)
+            self.health.heard(chunk, self.now_s)
 
     def garble(self, seconds: float) -> None:
         """Sound of which one sample in each chunk was no number."""
@@ -269,5 +272,15 @@ def test_samples_that_are_no_number_are_a_symptom_when_they_persist() -> None:
     room.garble(15)
     assert (room.state, room.causes) == (AudioState.ONLINE, [FaultCause.GARBLED])
     assert "364 samples" in room.health.symptoms(room.now_s)[0].detail
+    room.hear(11)
+    assert room.causes == []
+
+
+def test_sound_off_its_middle_is_flagged_within_30_s_and_still_heard() -> None:
+    room = Room()
+    room.hear(60, offset=0.05)  # as cheap sound cards have it
+    assert room.causes == []
+    room.hear(27, offset=-0.3)
+    assert (room.state, room.causes) == (AudioState.ONLINE, [FaultCause.OFFSET])
     room.hear(11)
     assert room.causes == []

@@ -52,6 +52,7 @@ _FAULTS = {
     FaultCause.FROZEN: {"ko": "마이크 멈춤", "en": "microphone frozen"},
     FaultCause.SILENT: {"ko": "마이크 무음", "en": "microphone gives no sound"},
     FaultCause.CLIPPED: {"ko": "마이크 소리 깨짐", "en": "microphone overloaded"},
+    FaultCause.OFFSET: {"ko": "마이크 신호 치우침", "en": "microphone signal off centre"},
     FaultCause.GARBLED: {"ko": "마이크 신호 오류", "en": "microphone signal broken"},
     FaultCause.BEHIND: {"ko": "처리 밀림, 소리 놓침", "en": "too slow, sound is lost"},
     FaultCause.VOTER: {"ko": "판단 모델 멈춤", "en": "voter down"},

@@ -35,7 +35,7 @@ IDLE = 2  # processes that are kept for the next recording
 EXTENDED_EVERY_S = 5.0  # of sound: so often the processor time is granted anew
 BATCH = 16  # chunks of a file in one letter; a stream's come one by one
 _END = b""  # a letter that says that the next one is the last, and JSON
-_HEAD = struct.Struct("<IId")  # of a chunk: samples, of them no number, stream time of the first
+_HEAD = struct.Struct("<IIIdd")  # a chunk's samples, nonfinite, clipped, start_s, offset
 _MIB = 2**20
 
 
@@ -66,7 +66,9 @@ class Decoder:
     def __init__(self) -> None:
         ours, theirs = socketpair()
         # The package as we have it, wherever that is; one thread, one arena: memory is bounded.
-        environment = os.environ | {
+        # Without our secrets: what it reads may take it over.
+        plain = {k: v for k, v in os.environ.items() if not k.startswith("HOMEGUARD_")}
+        environment = plain | {
             "PYTHONPATH": str(Path(homeguard.__file__).parents[1]),
             "OPENBLAS_NUM_THREADS": "1",
             "MALLOC_ARENA_MAX": "1",
@@ -195,10 +197,10 @@ atexit.register(_close_idle)
 def _chunks(letter: bytes, room: str, damage: Damage) -> Iterator[AudioChunk]:
     place = 0
     while place < len(letter):
-        size, nonfinite, start_s = _HEAD.unpack_from(letter, place)
+        size, nonfinite, clipped, start_s, offset = _HEAD.unpack_from(letter, place)
         samples = np.frombuffer(letter, np.float32, size, place + _HEAD.size)
         place += _HEAD.size + samples.nbytes
-        chunk = AudioChunk(room, start_s, samples, nonfinite)
+        chunk = AudioChunk(room, start_s, samples, nonfinite, clipped, offset)
         damage.heard_s = chunk.end_s
         damage.nonfinite += nonfinite
         yield chunk
@@ -254,7 +256,9 @@ def _send(connection: Connection, sound: Iterator[AudioChunk], limits: Limits, b
                 _grant_time(limits, granted_s, began_s)
             if time.process_time() - began_s > limits.cpu_s + limits.cpu_per_s * chunk.end_s:
                 raise SourceError(_too_slow(limits), retryable=False)
-            letter.append(_HEAD.pack(len(chunk.samples), chunk.nonfinite, chunk.start_s))
+            bad = chunk.nonfinite, chunk.clipped
+            head = (len(chunk.samples), *bad, chunk.start_s, chunk.offset)
+            letter.append(_HEAD.pack(*head))
             letter.append(chunk.samples.tobytes())
             if len(letter) >= 2 * batch:
                 connection.send_bytes(b"".join(letter))

@@ -13,7 +13,7 @@ from homeguard.domain import BLOCK_SAMPLES, AudioChunk, Float32
 
 SAMPLE_RATE = 16_000  # Hz
 DC_TIME_S = 1.0  # offsets that change more slowly than this are removed
-CLIPPED = 0.999  # of full scale
+CLIPPED = 0.98  # of full scale: a sound server's resampling moves what was cut off at 1.0
 BRIDGED_S = 0.001  # a gap as short is no silence: as zeros it would be heard as a click
 INAUDIBLE = 1e-7  # -140 dBFS: what resampling leaves of digital silence
 
@@ -22,8 +22,8 @@ class Intake:
     """Cleans, mixes, resamples and cuts one unbroken stretch of sound.
 
     Samples that are no number are counted; short gaps are bridged, long ones become 0. A constant
-    offset is removed (cheap sound cards have one, and it would hold the gate open); channels are
-    averaged.
+    offset is removed (cheap sound cards have one, and it would hold the gate open), so that a
+    constant alone is digital silence; channels are averaged.
     """
 
     def __init__(self, room: str, rate: int, start_s: float = 0.0) -> None:
@@ -39,7 +39,7 @@ class Intake:
         self._offset: float | None = None
         self.nonfinite = 0  # samples that were no number
         self._told_nonfinite = 0  # of them, those that a chunk has told of
-        self.clipped = 0  # samples at full scale
+        self._clipped = 0.0  # at 16 kHz, those that no chunk has told of yet
 
     def push(self, block: NDArray[np.float32]) -> Iterator[AudioChunk]:
         """Take float32 samples (n, channels), give the full chunks that they complete."""
@@ -58,15 +58,16 @@ class Intake:
         if not finite.all():
             self.nonfinite += int(finite.size - np.count_nonzero(finite))
             block = _bridged(block, finite, round(BRIDGED_S * self._rate))
-        self.clipped += int(np.count_nonzero(np.abs(block).max(axis=1) >= CLIPPED))
+        clipped = np.count_nonzero(np.abs(block).max(axis=1) >= CLIPPED)
+        self._clipped += float(clipped) * SAMPLE_RATE / self._rate
         mono: Float32 = block.mean(axis=1, dtype=np.float32)
         return self._without_offset(np.clip(mono, -1.0, 1.0))
 
     def _without_offset(self, mono: Float32) -> Float32:
         """Subtract a running mean, ramped over the block so that no step is made."""
-        if not mono.any():
-            self._offset = 0.0  # digital silence stays exact: it tells a dead microphone
-            return mono
+        if mono.min() == mono.max():
+            self._offset = float(mono[0])
+            return np.zeros_like(mono)  # exact: it tells a dead microphone
         mean = float(mono.mean())
         before = mean if self._offset is None else self._offset
         keep = math.exp(-len(mono) / (self._rate * DC_TIME_S))
@@ -99,7 +100,11 @@ class Intake:
         self._emitted += len(samples)
         nonfinite = self.nonfinite - self._told_nonfinite
         self._told_nonfinite = self.nonfinite
-        return AudioChunk(self._room, start_s, samples, nonfinite)
+        clipped = round(self._clipped)
+        self._clipped -= clipped
+        return AudioChunk(
+            self._room, start_s, samples, nonfinite, clipped, offset=self._offset or 0.0
+        )
 
 
 def _bridged(block: NDArray[np.float32], finite: NDArray[np.bool_], most: int) -> Float32:

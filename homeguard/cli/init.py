@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from homeguard.cli.exits import ExitCode, complain
+from homeguard.cli.options import own_config
 
 if TYPE_CHECKING:
     from homeguard.cli.interview import Interview
@@ -18,9 +19,14 @@ INTERRUPTED = 130
 
 def init(  # noqa: PLR0913 - each option is an argument
     file: Annotated[
-        Path,
-        typer.Argument(envvar="HOMEGUARD_CONFIG", help="Where it is written."),
-    ] = Path("config.yaml"),
+        Path | None,
+        typer.Argument(
+            envvar="HOMEGUARD_CONFIG",
+            help="Where it is written; config.yaml when left out, "
+            "in a checkout config.local.yaml, which wins over it.",
+            show_default=False,
+        ),
+    ] = None,
     *,
     name: Annotated[str | None, typer.Option(help="What people call this home.")] = None,
     address: Annotated[str | None, typer.Option(help="Its street address.")] = None,
@@ -73,6 +79,7 @@ def init(  # noqa: PLR0913 - each option is an argument
     from homeguard.cli.written import save, shipped_config, written
     from homeguard.config import load
 
+    file = file or own_config()
     flags = Flags(
         name=name,
         address=address,

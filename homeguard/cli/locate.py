@@ -8,16 +8,12 @@ from pathlib import Path
 import yaml
 
 from homeguard.alerting.escalation import home_zone
-from homeguard.config import Config, ConfigError, parse
+from homeguard.config import Config, ConfigError, parse, read
 
 
 def load_with_lines(path: Path) -> Config:
     """Read and check a config file. Raises ConfigError, each error as "FILE:LINE: path: what"."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "not UTF-8 text"
-        raise ConfigError(str(path), [f"cannot be read: {reason}"]) from exc
+    text = read(path)
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as exc:

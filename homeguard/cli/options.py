@@ -11,7 +11,9 @@ import typer
 if TYPE_CHECKING:
     from homeguard.config import Config
 
-CONFIG_PLACES = (Path("config.yaml"), Path("/etc/homeguard/config.yaml"))
+LOCAL = Path("config.local.yaml")
+HERE = Path("config.yaml")
+CONFIG_PLACES = (LOCAL, HERE, Path("/etc/homeguard/config.yaml"))
 
 ConfigOption = Annotated[
     Path | None,
@@ -20,8 +22,8 @@ ConfigOption = Annotated[
         "-c",
         envvar="HOMEGUARD_CONFIG",
         metavar="FILE",
-        help="Config file. Otherwise ./config.yaml, then /etc/homeguard/config.yaml, "
-        "then the built-in defaults.",
+        help="Config file. Otherwise ./config.local.yaml, ./config.yaml, "
+        "/etc/homeguard/config.yaml, or the built-in defaults.",
         show_default=False,
     ),
 ]
@@ -31,6 +33,18 @@ JsonOption = Annotated[bool, typer.Option("--json", help="For scripts: JSON on s
 def find_config(given: Path | None) -> Path | None:
     """The config file to use: the given one, else the first that is there, else None."""
     return given or next((place for place in CONFIG_PLACES if place.is_file()), None)
+
+
+def own_config() -> Path:
+    """Where a config of one's own is written when nobody says where.
+
+    In a checkout not over the config.yaml that comes with it: git follows that one, and would
+    refuse to update it.
+    """
+    from homeguard.cli.written import shipped_config
+
+    shipped = HERE.exists() and HERE.samefile(shipped_config())
+    return LOCAL if shipped or LOCAL.exists() else HERE
 
 
 def load_config(given: Path | None) -> Config:

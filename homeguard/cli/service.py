@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from homeguard.cli.exits import ExitCode, complain
-from homeguard.cli.options import ConfigOption, load_config, state_dir_of
+from homeguard.cli.options import ConfigOption, find_config, load_config, state_dir_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from homeguard.config import Config
 
 
@@ -26,11 +29,12 @@ def run(
     """
     from homeguard.runtime import leave  # isort: skip - before any native library
     from homeguard.config import Secrets
-    from homeguard.daemon import run as run_daemon
     from homeguard.logs import configure
+    from homeguard.service import run as run_daemon
 
     loaded = _placed(load_config(config))
     configure(verbose=verbose, form=loaded.logs.format)
+    _say_which(find_config(config))
     run_daemon(loaded, Secrets.load(), lambda: _placed(load_config(config)))
     leave()
 
@@ -83,6 +87,15 @@ def send_test(
         )
     if failed or under_way:
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _say_which(config: Path | None) -> None:
+    """Which file is in force: what is written in another one would be missed."""
+    log = logging.getLogger(__name__)
+    if config is None:
+        log.warning("no config file, built-in defaults: `homeguard init` writes one")
+    else:
+        log.info("the configuration is %s", config.absolute())
 
 
 def _placed(config: Config) -> Config:

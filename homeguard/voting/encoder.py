@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from homeguard.domain import Features, ModelError, Vote
+from homeguard.domain import Features, Vote
 from homeguard.runtime import ort_session
 from homeguard.voting.sound import SoundJudge
 
@@ -19,11 +19,7 @@ class EncoderVoter:
 
     def __init__(self, path: Path, judge: SoundJudge, threads: int = 1) -> None:
         """Load the head. Raises ModelError."""
-        try:
-            self._session = ort_session(path, threads)
-        except Exception as exc:  # onnxruntime has no common base class
-            message = f"{path} is no ONNX model that can be run: {exc}"
-            raise ModelError(message) from exc
+        self._session = ort_session(path, threads)
         self._judge = judge
 
     def vote(self, features: Features) -> Vote:

@@ -45,6 +45,15 @@ def harmed(recording: Path, number: signal.Signals, limits: Limits) -> str:
     return str(caught.value)
 
 
+def test_the_process_that_decodes_knows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOMEGUARD_TWILIO_AUTH_TOKEN", "hush")
+    decoder = Decoder()
+    known = Path(f"/proc/{decoder.pid}/environ").read_bytes()
+    decoder.close()
+    assert b"PYTHONPATH=" in known
+    assert b"hush" not in known
+
+
 def test_a_crash_is_one_clear_line_and_the_next_recording_is_heard(recording: Path) -> None:
     said = harmed(recording, signal.SIGSEGV, Limits())
     assert said == f"{recording}: the decoder crashed on it (SIGSEGV)"

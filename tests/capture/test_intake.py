@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from homeguard.capture.intake import SAMPLE_RATE, Intake
-from homeguard.domain import Float32
+from homeguard.domain import AudioChunk, Float32
+from tests.fakes import noise
 
 
 def heard(block: Float32) -> tuple[Float32, Intake]:
@@ -55,3 +57,35 @@ def test_a_gap_in_one_channel_is_bridged_in_it_alone() -> None:
     sound, _ = heard(spoilt)
     whole, _ = heard(tone(channels=2))
     assert np.abs(sound - whole).max() < 0.01
+
+
+def taken(sound: Float32, rate: int = 16_000) -> list[AudioChunk]:
+    """What comes of mono sound that arrives in blocks of 96 ms."""
+    intake = Intake("den", rate)
+    step = round(rate * 0.096)
+    blocks = (sound[at : at + step, np.newaxis] for at in range(0, len(sound), step))
+    return [chunk for block in blocks for chunk in intake.push(block)]
+
+
+def test_a_constant_offset_is_removed_and_told() -> None:
+    chunks = taken(noise(5.0, rms=0.01) + np.float32(0.3))
+    assert chunks[-1].offset == pytest.approx(0.3, abs=0.01)
+    assert abs(float(chunks[-1].samples.mean())) < 0.005
+
+
+@pytest.mark.parametrize("rate", [16_000, 48_000])
+def test_what_was_cut_off_is_told_wherever_its_middle_lies(rate: int) -> None:
+    sound = np.clip(noise(5.0 * rate / 16_000, rms=1.0) + np.float32(0.3), -1.0, 1.0)
+    share = float(np.mean(np.abs(sound) >= 1.0))
+    chunks = taken(sound, rate)
+    told = sum(chunk.clipped for chunk in chunks) / sum(len(chunk.samples) for chunk in chunks)
+    assert told == pytest.approx(share, rel=0.05)
+    assert not any(chunk.clipped for chunk in taken(noise(1.0, rms=0.1)))
+
+
+@pytest.mark.parametrize("rate", [16_000, 48_000])
+def test_a_constant_after_sound_is_digital_silence_at_once(rate: int) -> None:
+    flat = np.full(3 * rate, 0.3, np.float32)
+    chunks = taken(np.concatenate([noise(3.0 * rate / 16_000, rms=0.01), flat]), rate)
+    assert all(chunk.samples.any() for chunk in chunks if chunk.end_s < 2.9)
+    assert not any(chunk.samples.any() for chunk in chunks if chunk.start_s > 3.3)

@@ -147,6 +147,17 @@ def test_a_file_that_is_there_is_replaced_only_when_told(tmp_path, microphones):
     assert load(tmp_path / "config.yaml.old").home.name == "mine"
 
 
+def test_the_tracked_config_of_a_checkout_is_left_alone_and_ones_own_wins(tmp_path):
+    tracked = tmp_path / "config.yaml"
+    tracked.symlink_to(shipped_config())
+    done = run("init", "-y", "--name", "mine")
+    assert (done.exit_code, "config.local.yaml" in done.stdout) == (0, True)
+    assert load(tmp_path / "config.local.yaml").home.name == "mine"
+    assert tracked.samefile(shipped_config())
+    assert "config.local.yaml: valid" in run("check-config").stdout
+    assert run("init", "-y").exit_code == 1  # it is there already, and not replaced
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [

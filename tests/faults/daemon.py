@@ -19,6 +19,7 @@ from tests.parts.twilio import TOKEN
 from tests.test_daemon import configure, running, stop
 
 TEST = "homeguard/home/test/set"
+NOTICED_WITHIN_S = 180.0
 NOWHERE = "no such microphone"  # the daemon runs, tells that it is deaf, and takes commands
 
 
@@ -114,6 +115,22 @@ def secrets_in_sight(directory: Path) -> Outcome:
     )
 
 
+def dead(directory: Path) -> Outcome:
+    """Nothing of ours runs any more and no connection is closed, as when the power is cut."""
+    status = "homeguard/home/status"
+    with a_broker(directory) as broker, a_gateway() as gateway:
+        broker.start()
+        config = configure(directory, broker, gateway, microphone=NOWHERE)
+        with a_subscriber(broker) as subscriber, running(config, directory / "notify") as process:
+            wait_until(lambda: bool(subscriber.on(status)), 10)
+            process.send_signal(signal.SIGSTOP)
+            began_s = time.monotonic()
+            wait_until(lambda: subscriber.on(status)[-1].text == "offline", NOTICED_WITHIN_S)
+            took_s = time.monotonic() - began_s
+            said = subscriber.on(status)[-1].text
+    return Outcome(said == "offline", f"the broker says {said!r} after {took_s:.0f} s")
+
+
 def second(directory: Path) -> Outcome:
     with a_broker(directory) as broker, a_gateway() as gateway:
         broker.start()
@@ -139,6 +156,7 @@ ROWS = (
         "ended within 5 s; sent once after the next start",
         terminated,
         limit_s=120.0,
+        alone=True,
     ),
     Row(
         "sighup",
@@ -153,6 +171,13 @@ ROWS = (
         "exit code 1 with the reason; the first goes on",
         second,
         limit_s=90.0,
+    ),
+    Row(
+        "box-dead",
+        "the box is dead, its connections are not closed",
+        "who listens to the broker hears of it within 180 s",
+        dead,
+        limit_s=240.0,
     ),
     Row(
         "canary",

@@ -30,6 +30,7 @@ from tests.parts.pulse import MICROPHONE, VirtualMicrophone
 TOLD_WITHIN_S = 100.0
 BACK_WITHIN_S = 10.0
 FLAGGED_WITHIN_S = 30.0
+SILENT_WITHIN_S = FLAGGED_WITHIN_S + 3.0  # of exact zeros, once they come
 RATE = 16_000
 Harm = Callable[[VirtualMicrophone], None]
 
@@ -58,6 +59,10 @@ class Ear:
     @property
     def audible(self) -> bool:
         return self._listener.audible
+
+    @property
+    def level_dbfs(self) -> float:
+        return self._listener.level_dbfs
 
     def start(self) -> None:
         self._listener.start()
@@ -132,25 +137,64 @@ def room_tone(path: Path, rms: float) -> Path:
 def lost_and_back(
     directory: Path, *, harm: Harm, mend: Harm, causes: frozenset[FaultCause]
 ) -> Outcome:
-    """What takes the sound away is told; mended, it is heard again."""
+    """What takes the sound away is flagged and told, and so long nothing else is judged.
+
+    Mended, it is heard again.
+    """
     with heard(directory) as (microphone, ear):
         harm(microphone)
-        told_s = ear.wait(lambda: bool(ear.told), TOLD_WITHIN_S)
+        harmed_s = time.monotonic()
+        flagged_s = ear.wait(lambda: bool(ear.symptoms), FLAGGED_WITHIN_S)
+        flagged_at_s = time.monotonic()
+        ear.wait(lambda: bool(ear.told), TOLD_WITHIN_S)
         before_s = time.monotonic()
+        told_s = before_s - harmed_s
+        judged_s = ear.heard_s - flagged_at_s  # the last sound, whosesoever it was
         mend(microphone)
         microphone.play(directory / "tone.wav")
         back_s = ear.wait(lambda: ear.audible and ear.heard_s > before_s, 30.0)
         over_s = ear.wait(lambda: bool(ear.causes(Change.END)), 60.0)
         named = ear.causes()
     passed = (
-        told_s is not None
+        flagged_s is not None
+        and told_s <= TOLD_WITHIN_S
+        and judged_s < 1.0
         and back_s is not None
         and back_s <= BACK_WITHIN_S
         and over_s is not None
+        and bool(named)
         and set(named) <= causes
     )
-    seen = f"fault {[c.value for c in named]} after {_s(told_s)}; heard again {_s(back_s)} after "
-    return Outcome(passed, seen + f"its return; recovery told after {_s(over_s)} more")
+    return Outcome(
+        passed,
+        f"flagged after {_s(flagged_s)}, nothing judged since: {judged_s < 1.0}; fault "
+        f"{[c.value for c in named]} after {told_s:.0f} s; heard again {_s(back_s)} after its "
+        f"return; recovery told after {_s(over_s)} more",
+    )
+
+
+def told_of(
+    directory: Path, sound: np.ndarray | None, cause: FaultCause, flagged_within_s: float
+) -> Outcome:
+    """Something is wrong with the sound itself: blocks flow, and that is told all the same."""
+    with heard(directory, rms=0.0) as (microphone, ear):
+        began_s = time.monotonic()
+        if sound is not None:
+            path = directory / "sound.wav"
+            soundfile.write(path, np.clip(sound, -1.0, 1.0), RATE)
+            microphone.play(path)
+        flagged_s = ear.wait(lambda: bool(ear.symptoms), flagged_within_s)
+        ear.wait(lambda: bool(ear.told), TOLD_WITHIN_S)
+        told_s = time.monotonic() - began_s
+        flows = time.monotonic() - ear.heard_s < 1.0
+        judged, named = ear.audible, ear.causes()
+    meant = judged == (cause is not FaultCause.SILENT)
+    passed = flagged_s is not None and told_s <= TOLD_WITHIN_S and flows and named == [cause]
+    return Outcome(
+        passed and meant,
+        f"blocks flow: {flows}, still judged: {judged}; flagged after {_s(flagged_s)}, fault "
+        f"{[c.value for c in named]} after {told_s:.0f} s",
+    )
 
 
 def never_started(directory: Path) -> Outcome:
@@ -189,19 +233,6 @@ def never_started(directory: Path) -> Outcome:
     )
 
 
-def flat(directory: Path) -> Outcome:
-    """A constant that is not zero: a broken converter."""
-    with heard(directory, rms=0.0) as (microphone, ear):
-        path = directory / "flat.wav"
-        soundfile.write(path, np.full(180 * RATE, 0.3, np.float32), RATE)
-        microphone.play(path)
-        told_s = ear.wait(lambda: bool(ear.told), TOLD_WITHIN_S)
-        flows = time.monotonic() - ear.heard_s < 1.0
-        named = ear.causes()
-    passed = told_s is not None and flows and named == [FaultCause.SILENT]
-    return Outcome(passed, f"blocks flow: {flows}; fault {[c.value for c in named]} {_s(told_s)}")
-
-
 def garbled(directory: Path) -> Outcome:
     """A camera's stream holds samples that are no number, for a minute and a half."""
     sound = np.random.default_rng(1).normal(0.0, 0.01, 90 * RATE).astype(np.float32)
@@ -219,23 +250,6 @@ def garbled(directory: Path) -> Outcome:
     passed = causes == [FaultCause.GARBLED] and np.isfinite(worst) and told[0][0] <= TOLD_WITHIN_S
     said = f"fault {[c.value for c in causes]} after {told[0][0]:.0f} s: {told[0][1].detail}"
     return Outcome(bool(passed), said if told else "no fault")
-
-
-def all_zero(directory: Path) -> Outcome:
-    with heard(directory, rms=0.0) as (_, ear):
-        told_s = ear.wait(lambda: bool(ear.told), TOLD_WITHIN_S)
-        flows = time.monotonic() - ear.heard_s < 1.0
-        named = ear.causes()
-    passed = told_s is not None and flows and named == [FaultCause.SILENT]
-    return Outcome(passed, f"blocks flow: {flows}; fault {[c.value for c in named]} {_s(told_s)}")
-
-
-def clipped(directory: Path) -> Outcome:
-    with heard(directory, rms=3.0) as (_, ear):
-        told_s = ear.wait(lambda: bool(ear.told), TOLD_WITHIN_S)
-        flows, named = ear.audible, ear.causes()
-    passed = told_s is not None and flows and named == [FaultCause.CLIPPED]
-    return Outcome(passed, f"still judged: {flows}; fault {[c.value for c in named]} {_s(told_s)}")
 
 
 def moved(directory: Path) -> Outcome:
@@ -262,6 +276,25 @@ def stall(directory: Path) -> Outcome:
     return Outcome(
         passed, f"{late_s:.1f} s late; as before after {_s(back_s)}; blocks lost: {lost}"
     )
+
+
+def overrun(directory: Path) -> Outcome:
+    """Everything of ours stands still; the sound server does not wait."""
+    program = (
+        "import os, signal, sys, time\n"
+        "os.kill(int(sys.argv[1]), signal.SIGSTOP); time.sleep(5)\n"
+        "os.kill(int(sys.argv[1]), signal.SIGCONT)\n"
+    )
+    loud = directory / "loud.wav"
+    soundfile.write(loud, np.clip(300.0 * TONE, -1.0, 1.0), RATE)
+    with heard(directory) as (microphone, ear):
+        ear.wait(lambda: False, 3.0)
+        subprocess.run([sys.executable, "-c", program, str(os.getpid())], check=True, timeout=60)
+        ear.wait(lambda: time.monotonic() - ear.heard_s < 1.0, BACK_WITHIN_S)
+        microphone.play(loud)
+        heard_s = ear.wait(lambda: ear.level_dbfs > -20.0, 2 * BACK_WITHIN_S)  # the room is at -60
+    passed = heard_s is not None and heard_s <= BACK_WITHIN_S and not ear.told
+    return Outcome(passed, f"what is played then is heard {_s(heard_s)} later; no fault of it")
 
 
 def incidents(recording: Path) -> list[tuple[str, float]]:
@@ -304,7 +337,10 @@ def _s(seconds: float | None) -> str:
 
 
 GONE = frozenset({FaultCause.OFFLINE, FaultCause.FROZEN, FaultCause.NEVER_STARTED})
-TOLD = "a fault within 100 s, heard again within 10 s of its return, recovery told"
+FLAT = np.full(180 * RATE, 0.3, np.float32)
+TONE = np.random.default_rng(1).normal(0.0, 0.001, 180 * RATE).astype(np.float32)
+TOLD = "flagged within 30 s, a fault within 100 s, heard within 10 s of its return, recovery told"
+SPOILT = "flagged within 30 s, a fault within 100 s, though blocks flow"
 
 ROWS = (
     Row(
@@ -351,15 +387,42 @@ ROWS = (
         never_started,
         limit_s=240.0,
     ),
-    Row("mic-flat", "only a constant comes", "a fault, though blocks flow", flat, limit_s=150.0),
+    Row(
+        "mic-flat",
+        "only a constant comes",
+        SPOILT,
+        partial(told_of, sound=FLAT, cause=FaultCause.SILENT, flagged_within_s=SILENT_WITHIN_S),
+        limit_s=150.0,
+    ),
+    Row(
+        "mic-offset",
+        "a constant offset of 0.3 under the sound",
+        SPOILT,
+        partial(
+            told_of, sound=FLAT + TONE, cause=FaultCause.OFFSET, flagged_within_s=FLAGGED_WITHIN_S
+        ),
+        limit_s=150.0,
+    ),
     Row(
         "mic-garbled",
         "samples that are no number keep coming",
         "counted; a fault within 100 s of sound",
         garbled,
     ),
-    Row("mic-zero", "only zeros come", "a fault, though blocks flow", all_zero, limit_s=150.0),
-    Row("mic-clipped", "all is cut off", "a fault, still judged", clipped, limit_s=150.0),
+    Row(
+        "mic-zero",
+        "only zeros come",
+        SPOILT,
+        partial(told_of, sound=None, cause=FaultCause.SILENT, flagged_within_s=SILENT_WITHIN_S),
+        limit_s=150.0,
+    ),
+    Row(
+        "mic-clipped",
+        "all is cut off",
+        "flagged after 60 s, a fault within 100 s; still judged",
+        partial(told_of, sound=3000.0 * TONE, cause=FaultCause.CLIPPED, flagged_within_s=70.0),
+        limit_s=150.0,
+    ),
     Row(
         "mic-dc",
         "a constant offset of 0.3",
@@ -380,5 +443,14 @@ ROWS = (
         "nothing is lost, as fresh as before within 10 s",
         stall,
         limit_s=90.0,
+        alone=True,
+    ),
+    Row(
+        "overrun",
+        "the whole process stands still for 5 s (SIGSTOP)",
+        "what is played then is heard within 10 s",
+        overrun,
+        limit_s=90.0,
+        alone=True,
     ),
 )

@@ -105,7 +105,7 @@ def both_down(directory: Path) -> Outcome:
         )
         with opened(dead, clock) as post:
             post.desk.submit(new(an_incident()))
-            post.run(3600, step_s=60)
+            post.run(23 * 3600, step_s=300)
             waiting = post.states(an_incident().id)
         broker.start()
         with a_subscriber(broker) as subscriber, opened(config, clock) as post:
@@ -118,7 +118,7 @@ def both_down(directory: Path) -> Outcome:
     passed = waiting["failed"] == 0 and events == 1 and texts == {KIM: 1, LEE: 1} and late
     return Outcome(
         passed,
-        f"for an hour {waiting['pending']} messages waited, {waiting['failed']} given up; then "
+        f"for 23 h {waiting['pending']} messages waited, {waiting['failed']} given up; then "
         f"{events} event, SMS {list(texts.values())}, marked late: {late}",
     )
 
@@ -164,7 +164,7 @@ ROWS = (
     ),
     Row(
         "both-down",
-        "broker and gateway both away for a simulated hour",
+        "broker and gateway both away for a simulated 23 h",
         "nothing is given up; then each contact gets one text, marked late",
         both_down,
         limit_s=90.0,

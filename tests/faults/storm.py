@@ -134,7 +134,7 @@ def a_thousand_a_minute(directory: Path) -> Outcome:
             hour = to(gateway, KIM)
             grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
             kept = len(post.outbox.history.incidents(5000))
-    passed = during == 1 and others == 1 and hour <= 20 and grown < 20 and kept == count + 1
+    passed = during == 1 and others == 1 and hour <= 10 and grown < 20 and kept == count + 1
     return Outcome(
         passed,
         f"first contact: {during} SMS in the minute; a new category: {others} at once; {hour} in "
@@ -171,6 +171,7 @@ ROWS = (
         "two incidents at once",
         "two alerts on each channel, neither more than 1 s behind the other",
         two_at_once,
+        alone=True,
     ),
     Row(
         "five-minutes",
@@ -181,7 +182,8 @@ ROWS = (
     Row(
         "storm",
         "1,000 detections a minute of one kind, then one of another",
-        "one SMS to a contact in the minute, the other kind at once; all on record, memory flat",
+        "one SMS to a contact in the minute, the other kind at once, 10 in the hour; all recorded, "
+        "memory flat",
         a_thousand_a_minute,
         limit_s=300.0,
     ),
@@ -190,5 +192,6 @@ ROWS = (
         "thousands of errors a second",
         "at most one line a second of each cause",
         log_flood,
+        alone=True,
     ),
 )

@@ -1,18 +1,20 @@
 """A table of faults: each row breaks a real part and says what was expected and what was seen.
 
 A row runs in a process of its own, in an empty directory, within a time: what hangs or dies fails
-its row and no other, and everything it started dies with it.
+its row and no other, and everything it started dies with it. So rows can run side by side; those
+whose figures another load would spoil have the machine for themselves.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,13 +33,17 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One fault. `inject` gets an empty directory, breaks the real thing and looks."""
+    """One fault. `inject` gets an empty directory, breaks the real thing and looks.
+
+    `alone`: it measures what another row beside it would disturb.
+    """
 
     id: str
     fault: str
     expected: str
     inject: Callable[[Path], Outcome]
     limit_s: float = 60.0
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,27 +76,63 @@ def run_here(row: Row, directory: Path) -> Outcome:
         return Outcome(passed=False, observed=f"{type(exc).__name__}: {exc}")
 
 
-def run_all(rows: Sequence[Row], module: str = "tests.faults") -> Iterator[Result]:
-    """Run every row in a process of its own: `python -m <module> --row ID --directory DIR`."""
-    for row in rows:
-        with TemporaryDirectory(prefix=f"homeguard-{row.id}-") as directory:
-            began_s = time.monotonic()
-            outcome = _run_apart(row, Path(directory), module)
-            took_s = time.monotonic() - began_s
-        yield Result(row.id, row.fault, row.expected, outcome.observed, outcome.passed, took_s)
+async def run_all(
+    rows: Sequence[Row],
+    module: str = "tests.faults",
+    *,
+    jobs: int = 1,
+    ended: Callable[[], object] = lambda: None,
+) -> AsyncIterator[Result]:
+    """Run every row in a process of its own: `python -m <module> --row ID --directory DIR`.
+
+    The results come in the order of `rows`, whichever ended first; `ended` is called as each ends.
+    Rows that need the machine for themselves run first, one by one, then the others, `jobs` at
+    once. Who stops asking ends what runs.
+    """
+    turn, slots = asyncio.Semaphore(1), asyncio.Semaphore(jobs)
+
+    async def run(row: Row, place: asyncio.Semaphore) -> Result:
+        async with place:
+            result = await _run(row, module)
+        ended()
+        return result
+
+    async def run_beside(row: Row) -> Result:
+        if alone:
+            await asyncio.wait(alone.values())
+        return await run(row, slots)
+
+    alone = {row.id: asyncio.create_task(run(row, turn)) for row in rows if row.alone}
+    beside = {row.id: asyncio.create_task(run_beside(row)) for row in rows if not row.alone}
+    tasks = alone | beside
+    try:
+        for row in rows:
+            yield await tasks[row.id]
+    finally:
+        for task in tasks.values():
+            task.cancel()
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
 
 
-def _run_apart(row: Row, directory: Path, module: str) -> Outcome:
+async def _run(row: Row, module: str) -> Result:
+    with TemporaryDirectory(prefix=f"homeguard-{row.id}-") as directory:
+        began_s = time.monotonic()
+        outcome = await _run_apart(row, Path(directory), module)
+        took_s = time.monotonic() - began_s
+    return Result(row.id, row.fault, row.expected, outcome.observed, outcome.passed, took_s)
+
+
+async def _run_apart(row: Row, directory: Path, module: str) -> Outcome:
     command = [sys.executable, "-m", module, "--row", row.id, "--directory", str(directory)]
+    env = os.environ | {"HOMEGUARD_CONFIG": str(ROOT / "config.yaml")}  # not a developer's own
     with (directory / "log").open("w+b") as log:
-        child = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+        child = await asyncio.create_subprocess_exec(
+            *command, cwd=ROOT, env=env, stdout=PIPE, stderr=log, start_new_session=True
         )
         try:
-            said, _ = child.communicate(timeout=row.limit_s)
-            last = said.decode().splitlines()[-1]
-            return Outcome(**json.loads(last))
-        except subprocess.TimeoutExpired:
+            said, _ = await asyncio.wait_for(child.communicate(), row.limit_s)
+            return Outcome(**json.loads(said.decode().splitlines()[-1]))
+        except TimeoutError:
             return Outcome(passed=False, observed=f"still running after {row.limit_s:.0f} s")
         except (IndexError, ValueError, TypeError):
             log.seek(0)
@@ -98,16 +140,14 @@ def _run_apart(row: Row, directory: Path, module: str) -> Outcome:
             why = lines[-1] if lines else "it said nothing"
             return Outcome(passed=False, observed=f"exit code {child.returncode}: {why}")
         finally:
-            _end_group(child)
+            await _end_group(child)
 
 
-def _end_group(child: subprocess.Popen[bytes]) -> None:
+async def _end_group(child: Process) -> None:
     """Kill the row's process and whatever it left behind: they share a session of their own."""
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
-    child.wait(10)
-    if child.stdout is not None:
-        child.stdout.close()
+    await child.wait()
 
 
 def as_markdown(results: Sequence[Result]) -> str:

@@ -23,14 +23,40 @@ def raises(directory): raise RuntimeError("boom")
 def dies(directory): os.abort()
 def hangs(directory): time.sleep(60)
 
-ROWS = tuple(Row(f.__name__, "f", "e", f, limit_s=20 if f is not hangs else 2)
+ROWS = tuple(Row(f.__name__, "f" * 100, "e", f, limit_s=20 if f is not hangs else 2)
              for f in (good, bad, raises, dies, hangs))
 sys.exit(main(ROWS, "examples"))
 """
 
+BESIDE = """
+import sys, time
+from pathlib import Path
+from tests.faults.__main__ import main
+from tests.faults.table import Outcome, Row
 
-def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    (directory / "examples.py").write_text(EXAMPLES, encoding="utf-8")
+SEEN = Path(sys.argv[0]).parent / "seen"
+
+def meets(directory, *, who, others):
+    (SEEN / who).touch()
+    ends = time.monotonic() + 10
+    while not all((SEEN / other).exists() for other in others) and time.monotonic() < ends:
+        time.sleep(0.01)
+    there = sorted(path.name for path in SEEN.iterdir())
+    if who == "alone": (SEEN / who).unlink()
+    return Outcome(True, " ".join(there))
+
+def row(who, *others, alone=False):
+    return Row(who, "f", "e", lambda at: meets(at, who=who, others=others), alone=alone)
+
+ROWS = (row("first", "second"), row("alone", alone=True), row("second", "first"))
+sys.exit(main(ROWS, "examples"))
+"""
+
+
+def run(
+    directory: Path, *arguments: str, program: str = EXAMPLES
+) -> subprocess.CompletedProcess[str]:
+    (directory / "examples.py").write_text(program, encoding="utf-8")
     command = [sys.executable, "-m", "examples", *arguments]
     return subprocess.run(
         command,
@@ -56,6 +82,22 @@ def test_a_row_that_fails_raises_dies_or_hangs_fails_alone(tmp_path: Path) -> No
     assert results["raises"]["observed"] == "RuntimeError: boom"
     assert results["dies"]["observed"].startswith("exit code -6")
     assert results["hangs"]["observed"] == "still running after 2 s"
+
+
+def test_rows_run_side_by_side_but_for_those_that_need_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "seen").mkdir()
+    table = tmp_path / "table.json"
+    done = run(tmp_path, "--jobs", "2", "--json", str(table), program=BESIDE)
+    assert done.returncode == 0, done.stderr
+    seen = {each["id"]: each["observed"] for each in json.loads(table.read_text())}
+    assert list(seen) == ["first", "alone", "second"]  # as the table has them
+    assert seen == {"first": "first second", "alone": "alone", "second": "first second"}
+    printed = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("pass")]
+    assert printed == list(seen)
+
+
+def test_no_line_is_broken_in_a_file(tmp_path: Path) -> None:
+    assert f"pass good  {'f' * 100}  (" in run(tmp_path, "good").stdout
 
 
 def test_an_unknown_row_is_named(tmp_path: Path) -> None:
