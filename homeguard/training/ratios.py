@@ -74,7 +74,8 @@ def sweep(options: RatioOptions) -> list[Ratio]:
             result.write_text(json.dumps(asdict(ratio), indent=1) + "\n", encoding="utf-8")
         ratios.append(Ratio(**json.loads(result.read_text(encoding="utf-8"))))
         _log.info("%s", ratios[-1])
-    record = {"options": asdict(options), "ratios": [asdict(ratio) for ratio in ratios]}
+    told = replace(options, joint=replace(joint, base=Path(joint.base).name))
+    record = {"options": asdict(told), "ratios": [asdict(ratio) for ratio in ratios]}
     text = json.dumps(record, indent=1, default=file_name)
     (joint.out_dir / "ratios.json").write_text(text + "\n", encoding="utf-8")
     plot(ratios, joint.out_dir / "ratios.png")
@@ -83,7 +84,7 @@ def sweep(options: RatioOptions) -> list[Ratio]:
 
 def plot(ratios: Sequence[Ratio], file: Path) -> None:
     """Accuracy and AUC beside CER over the label's share of the loss, as a PNG."""
-    figure = Figure(figsize=(7.0, 4.0), layout="constrained")
+    figure = Figure(figsize=(8.0, 4.6), layout="constrained")
     right, errors = figure.subplots(1, 2)
     shares = [ratio.label_share for ratio in ratios]
     right.plot(shares, [100 * r.accuracy for r in ratios], "o-", label="19 categories, accuracy")
@@ -95,7 +96,7 @@ def plot(ratios: Sequence[Ratio], file: Path) -> None:
     errors.set(xlabel="share of the label loss", ylabel="CER, %", title="decoder")
     for axes in (right, errors):
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2)
     figure.savefig(file, dpi=110)
 
 
