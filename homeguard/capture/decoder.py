@@ -1,8 +1,9 @@
 """A process that decodes what others recorded, within bounds: it may hang, crash or swell alone.
 
 FFmpeg reads dozens of formats that anybody can send us. A process takes one recording after the
-other; one that breaks its bounds is ended and the next recording gets a fresh one. To it: an order
-as JSON. Back: sound as it comes, then JSON that says how it ended. Nothing is pickled.
+other; one that breaks its bounds is ended and the next recording gets a fresh one, forked from one
+that has FFmpeg loaded (`capture/spawner.py`). To it: an order as JSON. Back: sound as it comes,
+then JSON that says how it ended. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import os
 import resource
 import signal
 import struct
-import subprocess
 import sys
 import threading
 import time
@@ -29,6 +29,7 @@ import numpy as np
 
 import homeguard
 from homeguard.capture.damage import Damage
+from homeguard.capture.spawner import Child, Spawner, serve
 from homeguard.domain import AudioChunk, SourceError
 
 IDLE = 2  # processes that are kept for the next recording
@@ -63,25 +64,16 @@ class Order:
 class Decoder:
     """Our end of a process; one thread uses it at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, retryable: bool = False) -> None:
+        """Have it forked. Raises SourceError, `retryable` or not, where it cannot be."""
         ours, theirs = socketpair()
-        # The package as we have it, wherever that is; one thread, one arena: memory is bounded.
-        # Without our secrets: what it reads may take it over.
-        plain = {k: v for k, v in os.environ.items() if not k.startswith("HOMEGUARD_")}
-        environment = plain | {
-            "PYTHONPATH": str(Path(homeguard.__file__).parents[1]),
-            "OPENBLAS_NUM_THREADS": "1",
-            "MALLOC_ARENA_MAX": "1",
-        }
         with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - ourselves
-                [sys.executable, "-m", "homeguard.capture.decoder", str(theirs.fileno())],
-                env=environment,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+            try:
+                self._process = _forked(theirs)
+            except (OSError, ValueError) as exc:
+                ours.close()
+                message = f"the process that decodes recordings does not start: {exc} (pip check)"
+                raise SourceError(message, retryable=retryable) from exc
         self._connection = Connection(ours.detach())
         self._free = True
 
@@ -143,9 +135,9 @@ class Decoder:
         code = self._process.wait()
         if code == -signal.SIGXCPU:
             return _too_slow(order.limits)
-        if code < 0:
+        if code is not None and code < 0:
             return f"the decoder crashed on it ({signal.Signals(-code).name})"
-        return f"the decoder ended with exit code {code}: can it start? (pip check)"
+        return f"the decoder ended with exit code {code}"
 
 
 def _too_slow(limits: Limits) -> str:
@@ -160,14 +152,17 @@ _idle: list[Decoder] = []
 
 
 @contextmanager
-def borrowed() -> Iterator[Decoder]:
-    """A process for one recording, kept for the next one where nothing went wrong."""
+def borrowed(*, retryable: bool = False) -> Iterator[Decoder]:
+    """A process for one recording, kept for the next one where nothing went wrong.
+
+    Raises SourceError, `retryable` or not, where there is none to be had.
+    """
     with _lock:
         decoder = _idle.pop() if _idle else None
     if decoder is not None and not decoder.usable:
         decoder.close()
         decoder = None
-    decoder = decoder or Decoder()
+    decoder = decoder or Decoder(retryable=retryable)
     try:
         yield decoder
     finally:
@@ -180,18 +175,46 @@ def borrowed() -> Iterator[Decoder]:
 
 
 def prepare() -> None:
-    """Start a process now, so that the first recording need not wait for its start."""
-    with borrowed():
-        pass
+    """Load FFmpeg now, so that the first recording need not wait for it."""
+    with _lock:
+        _spawner()
 
 
-def _close_idle() -> None:
+_spawners: list[Spawner] = []  # one at most
+
+
+def _spawner() -> Spawner:
+    """The one that forks, made anew where it has ended; what it forked before goes on."""
+    if _spawners and not _spawners[0].alive:
+        _spawners.pop().close()
+    if not _spawners:
+        # The package as we have it, wherever that is; one thread, one arena: memory is bounded.
+        # Without our secrets: what it reads may take it over.
+        plain = {k: v for k, v in os.environ.items() if not k.startswith("HOMEGUARD_")}
+        environment = plain | {
+            "PYTHONPATH": str(Path(homeguard.__file__).parents[1]),
+            "OPENBLAS_NUM_THREADS": "1",
+            "MALLOC_ARENA_MAX": "1",
+        }
+        _spawners.append(Spawner("homeguard.capture.decoder", environment))
+    return _spawners[0]
+
+
+def _forked(theirs: socket) -> Child:
+    with _lock:
+        spawner = _spawner()
+    return spawner.fork(theirs)
+
+
+def _close_all() -> None:
     with _lock:
         while _idle:
             _idle.pop().close()
+        while _spawners:
+            _spawners.pop().close()
 
 
-atexit.register(_close_idle)
+atexit.register(_close_all)
 
 
 def _chunks(letter: bytes, room: str, damage: Damage) -> Iterator[AudioChunk]:
@@ -210,8 +233,6 @@ def _serve(connection: Connection) -> None:
     """The process's own side: one order after the other until nobody asks."""
     from homeguard.capture import decode  # noqa: PLC0415 - FFmpeg belongs here alone
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # who asks decides when we end
     with suppress(OSError):
         Path("/proc/self/comm").write_text("decoder", encoding="ascii")
     while True:
@@ -286,5 +307,7 @@ def _limit(what: int, value: int) -> None:
 
 
 if __name__ == "__main__":
-    with suppress(EOFError, OSError):
-        _serve(Connection(int(sys.argv[1])))
+    from homeguard.capture import decode  # noqa: F401 - FFmpeg, once for all that are forked
+
+    Path("/proc/self/comm").write_text("decoders", encoding="ascii")
+    serve(int(sys.argv[1]), _serve)

@@ -64,7 +64,7 @@ class MediaStream:
         """Decode until the stream fails. Raises SourceError, retryable, however it ends."""
         self.damage = Damage()
         order = Order("url", self._url, hide_password(self._url))
-        with borrowed() as decoder:
+        with borrowed(retryable=True) as decoder:
             yield from decoder.decode(order, self._room, self.damage)
 
 

@@ -57,14 +57,13 @@ class Nursery:
         import onnxruntime  # noqa: F401, PLC0415 - once here, not once in every voter
 
         gc.collect()
-        gc.freeze()  # a collection in a fork must not touch, and so copy, what it inherited
+        gc.freeze()  # a collection, here or in a fork, must not touch and so copy what they share
         sys.stdout.flush()
         sys.stderr.flush()
         self._pid = os.fork()
         if self._pid == 0:
             self._control.close()
             _apart("nursery", lambda: _Matron(theirs, work).serve())
-        gc.unfreeze()
         theirs.close()
 
     @property

@@ -21,7 +21,6 @@ from homeguard.labels import Category
 from homeguard.text import features, to_jamo
 
 NORMAL = "normal"
-SEPARATOR = "\n"  # in no feature: texts are normalised
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +54,13 @@ class TextClassifier:
         self._categories = tuple(Category(label) for label in labels[1:])
         self._sizes = sizes
         self._reach = reach
-        self._places = {feature: place for place, feature in enumerate(ngrams)}
-        self._weights = weights
-        self._rarity = rarity
+        # Their hashes stand for them: the strings would take 3 MiB more, and an unknown feature
+        # is taken for one of 25,000 with a probability of 10^-15.
+        hashes = _hashes(ngrams)
+        order = np.argsort(hashes)
+        self._hashes = hashes[order]
+        self._weights = weights[order]
+        self._rarity = rarity[order]
         self._bias = bias
 
     @classmethod
@@ -90,8 +93,7 @@ class TextClassifier:
             labels,
             tuple(raw["sizes"]),
             int(raw.get("reach", 0)),
-            # Copies, side by side: the parsed ones lie among what is given back.
-            SEPARATOR.join(raw["ngrams"]).split(SEPARATOR) if rows else (),
+            tuple(raw["ngrams"]),
             weights.reshape(-1, len(labels)),
             rarity,
             bias,
@@ -118,8 +120,9 @@ class TextClassifier:
             self._weights[list(counts)] @ _over_normal(best, self._bias)
         )
         part_of = dict(zip(counts, parts / list(counts.values()), strict=True))
-        for feature, symbols in _located(text, self._sizes, self._reach):
-            place = self._places.get(feature)
+        located = _located(text, self._sizes, self._reach)
+        places = self._places([feature for feature, _ in located])
+        for place, (_, symbols) in zip(places, located, strict=True):
             if place is not None:
                 shares[symbols] += part_of[place] / len(symbols)
         return shares
@@ -129,13 +132,26 @@ class TextClassifier:
         return np.asarray(self._values(counts) @ self._weights[list(counts)], np.float64)
 
     def _counts(self, text: str) -> Counter[int]:
-        found = features(text, self._sizes, self._reach)
-        return Counter(self._places[feature] for feature in found if feature in self._places)
+        places = self._places(features(text, self._sizes, self._reach))
+        return Counter(place for place in places if place is not None)
+
+    def _places(self, found: Sequence[str]) -> list[int | None]:
+        """Where the weights of each feature are, None where it has none."""
+        if not len(self._hashes):
+            return [None] * len(found)
+        wanted = _hashes(found)
+        places = np.searchsorted(self._hashes, wanted).clip(max=len(self._hashes) - 1)
+        known = self._hashes[places] == wanted
+        return [int(p) if k else None for p, k in zip(places, known, strict=True)]
 
     def _values(self, counts: Counter[int]) -> NDArray[np.float64]:
         values = 1.0 + np.log(np.array(list(counts.values()), np.float64))
         values *= self._rarity[list(counts)]
         return np.asarray(values / max(float(np.linalg.norm(values)), 1e-12), np.float64)
+
+
+def _hashes(names: Sequence[str]) -> NDArray[np.int64]:
+    return np.array([hash(name) for name in names], np.int64)
 
 
 def _over_normal(label: int, bias: NDArray[np.float64]) -> NDArray[np.float64]:

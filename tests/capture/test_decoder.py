@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from homeguard.capture.decoder import Decoder, Limits, borrowed
+from homeguard.capture.decoder import Decoder, Limits, _close_all, borrowed
 from homeguard.capture.media import MediaFile
 from homeguard.domain import AudioChunk, SourceError
 from tests.fakes import noise
@@ -32,6 +34,14 @@ def process_of_the_next() -> int:
         return decoder.pid
 
 
+@contextmanager
+def open_process(pid: int) -> Iterator[int]:
+    """A descriptor that can be read once the process has ended."""
+    handle = os.pidfd_open(pid)
+    yield handle
+    os.close(handle)
+
+
 def harmed(recording: Path, number: signal.Signals, limits: Limits) -> str:
     """What is said when the process gets a signal after the first sound."""
     pid = process_of_the_next()
@@ -47,6 +57,7 @@ def harmed(recording: Path, number: signal.Signals, limits: Limits) -> str:
 
 def test_the_process_that_decodes_knows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOMEGUARD_TWILIO_AUTH_TOKEN", "hush")
+    _close_all()  # what earlier tests started knows nothing of it anyway
     decoder = Decoder()
     known = Path(f"/proc/{decoder.pid}/environ").read_bytes()
     decoder.close()
@@ -110,8 +121,9 @@ def test_a_recording_that_is_left_leaves_no_process(recording: Path) -> None:
 
 def test_an_idle_process_that_died_is_replaced(recording: Path) -> None:
     pid = process_of_the_next()
-    os.kill(pid, signal.SIGKILL)
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    with open_process(pid) as handle:
+        os.kill(pid, signal.SIGKILL)
+        select.select([handle], [], [], 10.0)
     assert MediaFile("den", recording).duration_s == 60.0
 
 
@@ -130,6 +142,20 @@ def test_the_process_ends_with_the_one_that_asks() -> None:
     decoder = Decoder()
     decoder._connection.close()
     assert decoder._process.wait(10) == 0
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[1])
+
+
+def test_decoders_are_forked_from_one_and_end_with_it(recording: Path) -> None:
+    first, second = Decoder(), Decoder()
+    assert parent_of(first.pid) == parent_of(second.pid) != os.getpid()
+    os.kill(parent_of(first.pid), signal.SIGKILL)
+    first._connection.close()
+    assert first._process.wait(10) is not None
+    second.close()  # by its own descriptor, though nobody is left to ask
+    assert MediaFile("den", recording).duration_s == 60.0
 
 
 def test_samples_that_are_no_number_are_told_with_their_chunk(tmp_path: Path) -> None:

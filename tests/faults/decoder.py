@@ -20,13 +20,15 @@ RATE = 16_000
 
 
 def decoder_of(pid: int) -> int | None:
-    """The process that decodes for another one."""
-    try:
-        below = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-        names = {Path(f"/proc/{child}/comm").read_text().strip(): int(child) for child in below}
-    except OSError:
-        return None
-    return names.get("decoder")
+    """The process that decodes for another one: a child of its "decoders"."""
+    for name in ("decoders", "decoder"):
+        try:
+            below = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+            names = {Path(f"/proc/{each}/comm").read_text().strip(): int(each) for each in below}
+            pid = names[name]
+        except (OSError, KeyError):
+            return None
+    return pid
 
 
 def analyzed(directory: Path, *, harm: Callable[[int], None]) -> Outcome:
