@@ -40,7 +40,7 @@ from homeguard.training.scene_scores import COLLAR_S
 from homeguard.training.scenes import Event
 
 _GRID = (0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
-_RAISES = (0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+_RAISES = (0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.9)
 _ONSETS = ((2, 3), (3, 5))
 _FOLDERS = ("encoder-head", "cnn")
 _CATEGORIES = tuple(Category)
