@@ -57,7 +57,7 @@ from homeguard.training.pool import (
     build_pool,
     held_out_windows,
 )
-from homeguard.training.shrink import store_int8
+from homeguard.training.shrink import fold_pads, store_int8
 from homeguard.training.speech import SpeechOptions, open_speech
 from homeguard.training.teacher import EMBEDDING_SIZE, Yamnet
 from homeguard.training.transfer import start_from_yamnet
@@ -168,6 +168,7 @@ def export_onnx(model: Network, path: Path, frames: int) -> float:
         opset_version=17,
         dynamo=False,  # the scripted exporter keeps the length free without guards
     )
+    fold_pads(path)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     difference = 0.0
     for length in (frames, 2 * frames):

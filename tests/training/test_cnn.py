@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 pytest.importorskip("pyroomacoustics")
 soundfile = pytest.importorskip("soundfile")
+onnx = pytest.importorskip("onnx")
 
 from homeguard.training import networks  # noqa: E402 - after the skip
 from homeguard.training.cnn import CnnOptions, export_onnx, train_cnn  # noqa: E402 - after the skip
@@ -40,12 +41,15 @@ def test_the_adaptive_pool_equals_torchs(width: int) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("architecture", ["s0", "compact"])
+@pytest.mark.parametrize("architecture", ["s0", "compact", "mobile"])
 def test_the_export_equals_torch_at_any_length(
     architecture: networks.Architecture, tmp_path: Path
 ) -> None:
     model = networks.network(architecture)
     assert export_onnx(model, tmp_path / "model.onnx", frames=500) < 1e-4
+    kinds = {node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node}
+    assert "Conv" in kinds
+    assert "Pad" not in kinds  # each costs a copy of the maps
     session = CnnModel(tmp_path / "model.onnx")
     assert session.logits(np.zeros((80, 161), dtype=np.float32)).shape == (19,)
 
