@@ -22,7 +22,9 @@ def network(path: Path, pads: tuple[int, ...] = ONE_SIDED, value: float = 0.0) -
     rng = np.random.default_rng(1)
     weight = rng.standard_normal((40, 8, 3, 3)).astype(np.float32)
     nodes = [
-        helper.make_node("Constant", [], ["half"], value=numpy_helper.from_array(np.int64(pads))),
+        helper.make_node(
+            "Constant", [], ["half"], value=numpy_helper.from_array(np.array(pads, np.int64))
+        ),
         helper.make_node("Identity", ["half"], ["pads"]),
         helper.make_node("Pad", ["maps", "pads", "value"], ["padded"]),
         helper.make_node("Conv", ["padded", "w"], ["y"], strides=[2, 2], pads=[0, 1, 0, 0]),
@@ -35,7 +37,7 @@ def network(path: Path, pads: tuple[int, ...] = ONE_SIDED, value: float = 0.0) -
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 40, "h", "w"])],
         [
             numpy_helper.from_array(weight, "w"),
-            numpy_helper.from_array(np.float32(value), "value"),
+            numpy_helper.from_array(np.array(value, np.float32), "value"),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
