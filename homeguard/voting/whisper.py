@@ -6,6 +6,7 @@ Source: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervis
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +25,7 @@ from homeguard.mel import FRAMES_PER_SECOND, log_mel
 
 LANGUAGES: tuple[Language, ...] = ("ko", "en")
 _START = "<|startoftranscript|>"
+_BROKEN = "\N{REPLACEMENT CHARACTER}"  # bytes that make no letter: nobody said them
 _PUBLISHED_FRAMES = 3000  # 30 s, where a model does not say how much it takes
 
 
@@ -144,10 +146,11 @@ class Whisper:
         begun: list[str] = []
         starts_s: list[float] = []
         for index, begin_s in enumerate(begins, start=1):
-            text = self._tokenizer.decode(list(decoded.tokens[:index]), skip_special_tokens=True)
-            begun = text.split()
-            starts_s += [begin_s] * (len(begun) - len(starts_s))
-        return tuple(zip(begun, starts_s, strict=True))
+            # A word begins with its first byte, though that is no letter yet.
+            begun = self._written(decoded.tokens[:index]).split()
+            starts_s = [*starts_s, *[begin_s] * (len(begun) - len(starts_s))][: len(begun)]
+        words = [(word.replace(_BROKEN, ""), s) for word, s in zip(begun, starts_s, strict=True)]
+        return tuple((word, start_s) for word, start_s in words if word)
 
     def _detect(self, encoding: Encoding) -> Language:
         found = dict(self._model.detect_language(encoding.storage)[0])
@@ -167,12 +170,16 @@ class Whisper:
         )
         tokens = tuple(result.sequences_ids[0])
         return Decoded(
-            text=self._tokenizer.decode(list(tokens), skip_special_tokens=True).strip(),
+            text=self._written(tokens).replace(_BROKEN, "").strip(),
             language=language,
             tokens=tokens,
             mean_logprob=float(result.scores[0]) * len(tokens) / (len(tokens) + 1),
             no_speech=float(result.no_speech_prob),
         )
+
+    def _written(self, tokens: Sequence[int]) -> str:
+        text: str = self._tokenizer.decode(list(tokens), skip_special_tokens=True)
+        return text
 
     def _prompt(self, language: Language) -> list[int]:
         names = (_START, f"<|{language}|>", "<|transcribe|>", "<|notimestamps|>")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from homeguard.domain import ModelError
 from homeguard.mel import log_mel
-from homeguard.voting.whisper import Whisper
+from homeguard.voting.registry import bundled_dir
+from homeguard.voting.whisper import Decoded, Whisper
 from tests.fakes import noise
 from tests.voting.tiny_models import tiny_whisper
 
@@ -88,3 +91,18 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path):
     path.write_text(path.read_text().replace("<|notimestamps|>", "<|other|>"))
     with pytest.raises(ModelError, match="not Whisper's"):
         Whisper(tmp_path)
+
+
+@pytest.mark.models
+def test_bytes_that_make_no_letter_are_in_neither_text_nor_words(monkeypatch):
+    whisper = Whisper(bundled_dir() / "whisper-home")
+    encoding = whisper.hear(noise(5.0))
+    tokens = [t for word in ("살려줘", " 불이야") for t in whisper._tokenizer.encode(word).ids]
+    broken = [t for t in range(8000) if whisper._tokenizer.decode([t]) == "\ufffd"][:2]
+    written = (*tokens, *broken)
+    assert "\ufffd" in whisper._written(written)
+    decoded = Decoded("", "ko", written, -0.1, 0.0)
+    assert [word for word, _ in whisper.words(encoding, decoded)] == ["살려줘", "불이야"]
+    result = SimpleNamespace(sequences_ids=[list(written)], scores=[-0.1], no_speech_prob=0.0)
+    monkeypatch.setattr(whisper, "_model", SimpleNamespace(generate=lambda *_, **__: [result]))
+    assert whisper.decode(encoding, "ko").text == "살려줘 불이야"
