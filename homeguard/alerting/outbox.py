@@ -44,20 +44,30 @@ from homeguard.domain import Alert, AnyAlert, DeliveryState, Fault
 
 Clock = Callable[[], datetime]
 
-_CLAIM = """
+# An incident's messages to one address leave in their order: a later one waits for an earlier.
+_NEXT_IN_LINE = """
+    d.channel = :channel AND d.state = 'pending' AND NOT EXISTS (
+        SELECT 1 FROM deliveries e
+        WHERE e.incident_id = d.incident_id AND e.channel = d.channel
+        AND e.address IS d.address AND e.id < d.id
+        AND e.state IN ('pending', 'claimed') AND e.due_at <= :now)
+"""
+_CLAIM = f"""
     UPDATE deliveries SET state = 'claimed', attempts = attempts + 1, sent_at = :now
     WHERE id = (
-        SELECT d.id FROM deliveries d
-        WHERE d.channel = :channel AND d.state = 'pending' AND d.next_attempt_at <= :now
-        AND NOT EXISTS (
-            SELECT 1 FROM deliveries e
-            WHERE e.incident_id = d.incident_id AND e.channel = d.channel
-            AND e.address IS d.address AND e.id < d.id
-            AND e.state IN ('pending', 'claimed') AND e.due_at <= :now)
+        SELECT d.id FROM deliveries d WHERE d.next_attempt_at <= :now AND {_NEXT_IN_LINE}
         ORDER BY (SELECT i.state = 'fault' FROM incidents i WHERE i.id = d.incident_id),
             d.due_at, d.id LIMIT 1)
     RETURNING *
-"""
+"""  # noqa: S608 - of constants
+# Without those that wait in line: what they wait for has a time of its own.
+_NEXT_DUE = f"""
+    SELECT min(at) AS at FROM (
+        SELECT min(next_attempt_at) AS at FROM deliveries
+        WHERE channel = :channel AND state = 'accepted'
+        UNION ALL
+        SELECT min(d.next_attempt_at) FROM deliveries d WHERE {_NEXT_IN_LINE})
+"""  # noqa: S608 - of constants
 
 
 _UNSENT = (DeliveryState.PENDING, CLAIMED)
@@ -213,12 +223,8 @@ class Outbox:
 
     def next_due(self, channel: str) -> datetime | None:
         """When the next row of a channel is to be sent or asked for."""
-        (row,) = self._database.rows(
-            "SELECT min(next_attempt_at) FROM deliveries"
-            " WHERE channel = ? AND state IN ('pending', 'accepted')",
-            channel,
-        )
-        return utc(row[0])
+        (row,) = self._database.rows(_NEXT_DUE, channel=channel, now=self._epoch())
+        return utc(row["at"])
 
     def hurry(self, channel: str) -> None:
         """The channel works again: what waits for its next attempt is due now."""

@@ -84,6 +84,21 @@ def test_an_incident_keeps_its_order_while_its_first_row_waits(
     assert [c for _, _, c in claimed(outbox, "mqtt")] == [Change.NEW, Change.UPDATE, Change.END]
 
 
+def test_what_waits_in_line_is_not_due(outbox: Outbox, clock: SteppedClock) -> None:
+    """Else the dispatcher asks for it again and again, as fast as the processor can."""
+    incident = an_incident()
+    submit(outbox, new(incident), clock)
+    submit(outbox, update(incident), clock)
+    first = outbox.claim("mqtt")
+    assert first is not None
+    outbox.retry(first.id, clock() + timedelta(seconds=60), "down")
+    assert outbox.claim("mqtt") is None
+    assert outbox.next_due("mqtt") == clock() + timedelta(seconds=60)
+    clock.step(60)
+    assert len(claimed(outbox, "mqtt")) == 2
+    assert outbox.next_due("mqtt") is None
+
+
 def test_another_incident_does_not_wait(outbox: Outbox, clock: SteppedClock) -> None:
     submit(outbox, new(an_incident("one")), clock)
     submit(outbox, new(an_incident("two")), clock)
