@@ -75,14 +75,15 @@ def send_test(
     with opened(loaded, Secrets.load(), state_dir_of(loaded)) as trial:
         identity = trial.send(room or rooms[0])
         sender = "the running daemon sends it" if trial.by_daemon else "no daemon runs: we send it"
-        typer.echo(f"test {identity} ({sender})")
+        goes_on = "it is still tried" if trial.by_daemon else "`homeguard run` will go on trying"
+        typer.echo(f"test {identity} ({sender}); waiting up to {timeout_s:g} s")
         for delivery in trial.follow(identity, timeout_s):
             typer.echo(f"  {describe(delivery)}")
             failed |= delivery.state is DeliveryState.FAILED
             under_way |= delivery.state not in FINAL
     if under_way:
         complain(
-            f"not everything has arrived within {timeout_s:g} s; it is still tried: "
+            f"not everything has arrived within {timeout_s:g} s; {goes_on}: "
             f"`homeguard incidents show {identity[:8]}` tells what became of it"
         )
     if failed or under_way:
