@@ -57,7 +57,9 @@ def test_time_and_memory_come_as_json(config, tmp_path):
     assert "speech: 2 rooms : 2 times one room" in said["ratios"]
     assert said["counts"]["decoder runs per window of speech that goes on"] <= 0.3
     parts = list(said["memory_mib"]["shipped"].values())
-    assert parts == sorted(parts)
+    loaded = parts[:5]  # up to the models; what a run needed may go back after it
+    assert loaded == sorted(loaded)
+    assert min(parts[5:]) > loaded[-2]
     assert said["service"] is None
 
 

@@ -206,6 +206,8 @@ def test_the_meter_tells_quiet_from_loud():
 
 
 def test_ctrl_c_at_a_terminal_writes_nothing(tmp_path):
+    # Tests that run in the background of a shell ignore it, and so would what they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parent, child = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "homeguard", "init"],
