@@ -1,6 +1,7 @@
 """`homeguard train`: one subcommand a model, each leaving the artefact, its options and results.
 
-The order of a release: cnn, joint, `homeguard export joint`, text, `homeguard export release`.
+The order of a release: game-sounds, cnn, joint, `homeguard export joint`, text, `homeguard export
+release`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from homeguard.training.corpus import FREE_LICENCES, USABLE_LICENCES, Licence
+from homeguard.training.corpus import FREE_LICENCES, USABLE_LICENCES, CorpusError, Licence
 from homeguard.training.sound_models import SoundModel
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train a voter.")
@@ -229,6 +230,27 @@ def text(
     Console().print_json((out / "metrics.json").read_text(encoding="utf-8"))
 
 
+@app.command("game-sounds")
+def game_sounds(
+    out: Out,
+    *,
+    beside: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="manifest.csv whose rows the new one has as well."
+        ),
+    ] = None,
+    packages: Annotated[
+        Path, typer.Option(help="Where Debian's packages are unpacked: kept.")
+    ] = Path("lab/packages"),
+) -> None:
+    """Cut more recordings from free games that Debian packages; they are of the split train."""
+    from homeguard.training.game_sounds import fetch, gather
+
+    fetch(packages)
+    Console().print(f"written: {gather(packages, out, beside)}")
+
+
 @app.command("check-data")
 def check_data(
     directory: Annotated[Path, typer.Argument(help="Where Training/ and Validation/ lie.")],
@@ -246,8 +268,12 @@ def check_data(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a subcommand; gives its exit code."""
-    code = app(list(arguments), prog_name="homeguard train", standalone_mode=False)
+    """Run a subcommand; gives its exit code, 2 when the data cannot be learned from."""
+    try:
+        code = app(list(arguments), prog_name="homeguard train", standalone_mode=False)
+    except CorpusError as error:
+        Console(stderr=True).print(f"homeguard train: {error}", style="red", highlight=False)
+        return 2
     return code if isinstance(code, int) else 0
 
 
