@@ -3,8 +3,9 @@
 Real recordings of emergencies are few. Games hold hundreds of cries, shots, breaking panes and
 thunders by other people and microphones, under licences that let anybody learn from them (Debian
 main: GPL, CC BY, CC BY-SA), and footsteps, doors, machines, animals and music as their doubles.
-They are played, not lived: they teach, and never count in a score; all are of the split `train`.
-`game_sounds.yaml` names the packages and says which file is which sound.
+They are played, not lived: they teach, or as `val` they are ordinary sound of other sources over
+which thresholds are chosen; they are never of `test`. `game_sounds.yaml` names the packages, which
+of them are held out for val, and says which file is which sound.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -76,16 +79,21 @@ class GameClip:
         return f"{self.package}/{self.path.parent.name}/{name}"
 
 
+@cache
 def rules() -> dict[str, tuple[Rule, ...]]:
     """The rules of each package, in their order."""
-    text = (resources.files(__package__) / "game_sounds.yaml").read_text(encoding="utf-8")
     return {
         package: tuple(
             Rule(re.compile(pattern), Category(category) if category else None, event)
             for pattern, category, event in lines
         )
-        for package, lines in yaml.safe_load(text)["packages"].items()
+        for package, lines in _table()["packages"].items()
     }
+
+
+def held_out() -> frozenset[str]:
+    """The packages of the split val."""
+    return frozenset(_table()["held_out"])
 
 
 def fetch(folder: Path, packages: Sequence[str] | None = None) -> tuple[Path, ...]:
@@ -131,10 +139,17 @@ def gather(folder: Path, out: Path, beside: Path | None = None) -> Path:
 
 def classify(package: str, path: Path) -> GameClip | None:
     """What a file of a package is, by its name; None when it teaches nothing here."""
-    for rule in rules()[package]:
+    for rule in rules().get(package, ()):
         if rule.pattern.search(path.as_posix()):
             return GameClip(package, path, rule) if rule.category else None
     return None
+
+
+@cache
+def _table() -> dict[str, Any]:
+    text = (resources.files(__package__) / "game_sounds.yaml").read_text(encoding="utf-8")
+    table: dict[str, Any] = yaml.safe_load(text)
+    return table
 
 
 def _unpack(package: str, folder: Path) -> Path:
@@ -189,7 +204,8 @@ def _write(clip: GameClip, out: Path) -> list[dict[str, str]]:
         name = Path(category.value) / f"{_slug(clip)}-{number}.flac"
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(out / name, piece, SAMPLE_RATE, subtype="PCM_16")
-        values = (str(name), category.value, "train", clip.group, clip.rule.event)
+        split = "val" if clip.package in held_out() else "train"
+        values = (str(name), category.value, split, clip.group, clip.rule.event)
         rows.append(
             dict(zip(COLUMNS, (*values, "medium", "free", f"Debian {clip.package}"), strict=True))
         )

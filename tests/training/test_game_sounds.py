@@ -15,7 +15,13 @@ pytest.importorskip("scipy")
 
 from homeguard.labels import Category  # noqa: E402 - after the skip
 from homeguard.training.corpus import CorpusError, decode, read_manifest  # noqa: E402
-from homeguard.training.game_sounds import classify, fetch, gather, rules  # noqa: E402
+from homeguard.training.game_sounds import (  # noqa: E402 - after the skip
+    classify,
+    fetch,
+    gather,
+    held_out,
+    rules,
+)
 
 
 def write_noise(path: Path, seconds: float, rate: int = 22_050, level: float = 0.3) -> None:
@@ -68,6 +74,13 @@ def test_sounds_become_clips_of_train_beside_another_manifest(tmp_path: Path) ->
     assert [len(decode(clip.path)) / 16_000 for clip in music] == pytest.approx([10, 10], abs=0.05)
     assert not [clip for clip in clips if clip.event == "interface"], "silence is no sound"
     assert [clip.category for clip in clips if clip.split == "test"] == [Category.APPLIANCE_OTHER]
+
+
+def test_a_held_out_package_is_of_val(tmp_path: Path) -> None:
+    write_noise(tmp_path / "packages" / "klettres-data" / "en" / "syllab" / "go.wav", 1.0)
+    (clip,) = read_manifest(gather(tmp_path / "packages", tmp_path / "games"))
+    assert (clip.split, clip.event) == ("val", "speech")
+    assert held_out() < set(rules())
 
 
 def test_equal_files_are_cut_once(tmp_path: Path) -> None:
