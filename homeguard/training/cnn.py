@@ -15,39 +15,35 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import lightning
 import numpy as np
-import onnxruntime
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
-from homeguard.mel import N_MELS, Float32
+from homeguard.mel import Float32
 from homeguard.training.augment import mask_mel, mix_mels, simulate_rooms
+from homeguard.training.cnn_export import CnnResult, Network, deliver, judge, write_record
 from homeguard.training.corpus import (
     USABLE_LICENCES,
     Confidence,
     CorpusError,
     Licence,
-    file_name,
     open_audio,
     read_manifest,
     select,
     summary,
 )
-from homeguard.training.metrics import auc, emergency_margin, is_emergency
+from homeguard.training.metrics import is_emergency
 from homeguard.training.networks import (
     Architecture,
     CompactCnn,
     MobileCnn,
-    S0Cnn,
     filter_likeness,
     network,
-    parameters,
 )
 from homeguard.training.pool import (
     Drawer,
@@ -57,12 +53,10 @@ from homeguard.training.pool import (
     build_pool,
     held_out_windows,
 )
-from homeguard.training.shrink import fold_pads, store_int8
 from homeguard.training.speech import SpeechOptions, open_speech
 from homeguard.training.teacher import EMBEDDING_SIZE, Yamnet
 from homeguard.training.transfer import start_from_yamnet
 
-Network: TypeAlias = S0Cnn | CompactCnn | MobileCnn
 _FRONT_CLIPS = 250  # recordings on which the front before YAMNet's convolutions is fitted
 
 
@@ -96,19 +90,6 @@ class CnnOptions:
     pool: PoolOptions = field(default_factory=PoolOptions)
 
 
-@dataclass(frozen=True, slots=True)
-class CnnResult:
-    """What a run gave; also in training.json beside the model."""
-
-    model: Path
-    parameters: int
-    val_auc_clean: float
-    val_auc_mixed: float
-    val_accuracy: float
-    export_difference: float  # largest, between the ONNX and the torch logits, before rounding
-    seconds: float
-
-
 def train_cnn(options: CnnOptions) -> CnnResult:
     """Train, choose the best epoch on val, export. Resumes a killed run of the same options."""
     started = time.monotonic()
@@ -134,50 +115,39 @@ def train_cnn(options: CnnOptions) -> CnnResult:
         some = [train[int(i)] for i in rng.permutation(len(train))[:_FRONT_CLIPS]]
         start_from_yamnet(lesson.net, options.yamnet, map(audio.samples, some))
     best = _fit(lesson, options, pool, held_out)
-    difference = export_onnx(best, options.out / "model.onnx", frames=options.pool.frames)
-    store_int8(options.out / "model.onnx")
-    scores = _judge(_logits(best, held_out.mels), held_out)
-    result = CnnResult(
-        options.out / "model.onnx",
-        parameters(best),
-        scores["auc_clean"],
-        scores["auc_mixed"],
-        scores["accuracy"],
-        difference,
-        round(time.monotonic() - started, 1),
-    )
+    result = deliver(best, options.out, held_out, started)
     _write(options, result, lesson.history, summary(kept))
     return result
 
 
-def export_onnx(model: Network, path: Path, frames: int) -> float:
-    """Write the model as ONNX with free length; gives the largest difference of its logits.
+def average_cnn(options: CnnOptions, runs: Sequence[Path]) -> CnnResult:
+    """Average the best weights of earlier runs, judge them on val, export.
 
-    Takes input `log_mel` (1, 1, 80, t), gives `logits` (1, 19). The difference is measured on
-    random mels of one window's and twice that length.
+    Runs that went on from one another lie in one valley: their mean generalises better than any
+    of them (Wortsman et al. 2022). Raises CorpusError where a run has no checkpoint.
     """
-    model = model.eval().float().to(memory_format=torch.contiguous_format)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.onnx.export(
-        model,
-        (torch.zeros(1, 1, N_MELS, frames),),
-        str(path),
-        input_names=["log_mel"],
-        output_names=["logits"],
-        dynamic_axes={"log_mel": {3: "frames"}},
-        opset_version=17,
-        dynamo=False,  # the scripted exporter keeps the length free without guards
+    started = time.monotonic()
+    checkpoints = [run / "checkpoints" / "best.ckpt" for run in runs]
+    missing = [str(path) for path in checkpoints if not path.is_file()]
+    if missing:
+        raise CorpusError(f"no checkpoint to average: {', '.join(missing)}")
+    clips = read_manifest(options.manifest, options.licences)
+    val = select(clips, "val", options.confidences)
+    audio = open_audio(val, options.cache)
+    held_out = held_out_windows(options.pool, val, audio, simulate_rooms(options.cache))
+    lesson = _Lesson(options, None, steps=1)
+    states = [_weights(path) for path in checkpoints]
+    lesson.load_state_dict(
+        {
+            name: torch.stack([s[name].float() for s in states]).mean(dim=0).to(kind.dtype)
+            for name, kind in states[0].items()
+        }
     )
-    fold_pads(path)
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    difference = 0.0
-    for length in (frames, 2 * frames):
-        mel = torch.randn(1, 1, N_MELS, length, generator=torch.Generator().manual_seed(1))
-        with torch.inference_mode():
-            expected = model(mel).numpy()
-        (given,) = session.run(["logits"], {"log_mel": mel.numpy()})
-        difference = max(difference, float(np.abs(given - expected).max()))
-    return difference
+    result = deliver(lesson.net.eval(), options.out, held_out, started)
+    began = [json.loads((run / "training.json").read_text(encoding="utf-8")) for run in runs]
+    averaged = [{"options": record["options"], "data": record["data"]} for record in began]
+    write_record(options.out, {"averaged": averaged, "result": asdict(result)})
+    return result
 
 
 class _PoolDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
@@ -261,7 +231,7 @@ class _Lesson(lightning.LightningModule):
         held_out = self._held_out
         if held_out is None or len(logits) != len(held_out.labels):
             return  # Lightning's trial batches before the first epoch
-        scores = _judge(logits, held_out)
+        scores = judge(logits, held_out)
         self.history.append(scores)
         self.log_dict(scores, prog_bar=True)
 
@@ -352,29 +322,6 @@ def _steps(options: CnnOptions, windows: int) -> int:
     return options.epochs * (windows // options.batch_size)
 
 
-def _logits(model: Network, mels: NDArray[np.float16]) -> Float32:
-    model.eval()
-    with torch.inference_mode():
-        parts = [
-            model(torch.from_numpy(mels[start : start + 64, None].astype(np.float32))).numpy()
-            for start in range(0, len(mels), 64)
-        ]
-    return np.concatenate(parts)
-
-
-def _judge(logits: Float32, held_out: Windows) -> dict[str, float]:
-    positive, margin = is_emergency(held_out.labels), emergency_margin(logits)
-    clean, mixed = ~held_out.mixed, held_out.mixed
-    found = {
-        "auc_clean": auc(margin[clean], positive[clean]),
-        "auc_mixed": auc(margin[mixed], positive[mixed]),
-        "accuracy": float((logits.argmax(axis=1) == held_out.labels).mean()),
-    }
-    # What an epoch is chosen by: both AUCs, and a little of the categories.
-    found["score"] = found["auc_clean"] + found["auc_mixed"] + 0.25 * found["accuracy"]
-    return found
-
-
 def _machine_voices(options: CnnOptions) -> Sequence[Float32]:
     if not options.machine_voices:
         return ()
@@ -402,5 +349,4 @@ def _write(
         "history": history,
         "data": data,
     }
-    text = json.dumps(record, indent=1, default=file_name, ensure_ascii=False)
-    (options.out / "training.json").write_text(text + "\n", encoding="utf-8")
+    write_record(options.out, record)

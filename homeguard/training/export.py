@@ -63,7 +63,7 @@ class Parity:
 class ExportOptions:
     """What is exported from where; the comparison runs over held-out speech and real clips."""
 
-    run_dir: Path  # of `joint.train`
+    run_dirs: tuple[Path, ...]  # of `joint.train`; of several the mean
     out_dir: Path  # models/
     cache_dir: Path
     manifest: Path | None = None
@@ -80,9 +80,8 @@ def export(options: ExportOptions) -> Parity:
     Writes whisper-home/ with metrics.json, and encoder-head/. Raises ExportError when the export
     strays.
     """
-    checkpoints = sorted(options.run_dir.glob("step=*.ckpt"))
-    found = checkpoints or sorted(options.run_dir.glob("last.ckpt"))
-    model, vocabulary = load_joint(found, options.base, options.cut)
+    checkpoints = [path for run in options.run_dirs for path in _checkpoints(run)]
+    model, vocabulary = load_joint(checkpoints, options.base, options.cut)
     export_joint(model, vocabulary, options.out_dir)
     corpus = open_speech(options.speech, options.cache_dir)
     clips = select(read_manifest(options.manifest), "val") if options.manifest else ()
@@ -102,6 +101,10 @@ def export(options: ExportOptions) -> Parity:
     }
     _write_json(options.out_dir / WHISPER_DIR / "metrics.json", metrics)
     return parity
+
+
+def _checkpoints(run: Path) -> list[Path]:
+    return sorted(run.glob("step=*.ckpt")) or sorted(run.glob("last.ckpt"))
 
 
 def load_joint(

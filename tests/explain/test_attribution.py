@@ -18,7 +18,7 @@ from homeguard.explain.truth import curves, randomised  # noqa: E402 - after the
 from homeguard.labels import Category  # noqa: E402 - after the skip
 from homeguard.mel import Float32, log_mel  # noqa: E402 - after the skip
 from homeguard.training import networks  # noqa: E402 - after the skip
-from homeguard.training.cnn import export_onnx  # noqa: E402 - after the skip
+from homeguard.training.cnn_export import export_onnx  # noqa: E402 - after the skip
 from homeguard.training.shrink import store_int8  # noqa: E402 - after the skip
 from homeguard.voting.registry import bundled_dir  # noqa: E402 - after the skip
 
