@@ -112,29 +112,25 @@ def fetch(folder: Path, packages: Sequence[str] | None = None) -> tuple[Path, ..
 
 
 def gather(folder: Path, out: Path, beside: Path | None = None) -> Path:
-    """Write the sounds of unpacked packages as 16 kHz clips and a manifest; gives its path.
+    """Cut the sounds of unpacked packages into 16 kHz clips; gives manifest.csv, to learn from.
 
-    `beside` is another manifest whose rows come along, so that one file names all data. Sounds
-    that are the same bytes, too short or silent are left out.
+    scenes.csv beside it names the packages held out for val as well: ordinary sound for scenes.
+    `beside` is another manifest whose rows come along in both. Sounds that are the same bytes, too
+    short or silent are left out.
     """
     clips = [clip for package in rules() for clip in _clips(package, folder / package)]
     if not clips:
         raise CorpusError(f"{folder} holds no sound of a known package")
     rows = [] if beside is None else _rows_of(beside)
+    apart: list[dict[str, str]] = []
     seen: set[bytes] = set()
     for clip in track(clips, description="cutting sounds"):
         data = clip.path.read_bytes()
-        if data in seen:
-            continue
-        seen.add(data)
-        rows += _write(clip, out)
-    manifest = out / "manifest.csv"
-    with manifest.open("w", encoding="utf-8", newline="") as lines:
-        names = dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)])
-        writer = csv.DictWriter(lines, list(names), restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-    return manifest
+        if data not in seen:
+            seen.add(data)
+            (apart if clip.package in held_out() else rows).extend(_write(clip, out))
+    _write_manifest(out / "scenes.csv", rows + apart)
+    return _write_manifest(out / "manifest.csv", rows)
 
 
 def classify(package: str, path: Path) -> GameClip | None:
@@ -210,6 +206,16 @@ def _write(clip: GameClip, out: Path) -> list[dict[str, str]]:
             dict(zip(COLUMNS, (*values, "medium", "free", f"Debian {clip.package}"), strict=True))
         )
     return rows
+
+
+def _write_manifest(path: Path, rows: Sequence[dict[str, str]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as lines:
+        names = dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)])
+        writer = csv.DictWriter(lines, list(names), restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
 
 
 def _pieces(samples: Float32) -> Iterator[Float32]:

@@ -78,7 +78,9 @@ def test_sounds_become_clips_of_train_beside_another_manifest(tmp_path: Path) ->
 
 def test_a_held_out_package_is_of_val(tmp_path: Path) -> None:
     write_noise(tmp_path / "packages" / "klettres-data" / "en" / "syllab" / "go.wav", 1.0)
-    (clip,) = read_manifest(gather(tmp_path / "packages", tmp_path / "games"))
+    learned = gather(tmp_path / "packages", tmp_path / "games")
+    assert read_manifest(learned) == ()
+    (clip,) = read_manifest(learned.with_name("scenes.csv"))
     assert (clip.split, clip.event) == ("val", "speech")
     assert held_out() < set(rules())
 
