@@ -120,36 +120,6 @@ def train_cnn(options: CnnOptions) -> CnnResult:
     return result
 
 
-def average_cnn(options: CnnOptions, runs: Sequence[Path]) -> CnnResult:
-    """Average the best weights of earlier runs, judge them on val, export.
-
-    Runs that went on from one another lie in one valley: their mean generalises better than any
-    of them (Wortsman et al. 2022). Raises CorpusError where a run has no checkpoint.
-    """
-    started = time.monotonic()
-    checkpoints = [run / "checkpoints" / "best.ckpt" for run in runs]
-    missing = [str(path) for path in checkpoints if not path.is_file()]
-    if missing:
-        raise CorpusError(f"no checkpoint to average: {', '.join(missing)}")
-    clips = read_manifest(options.manifest, options.licences)
-    val = select(clips, "val", options.confidences)
-    audio = open_audio(val, options.cache)
-    held_out = held_out_windows(options.pool, val, audio, simulate_rooms(options.cache))
-    lesson = _Lesson(options, None, steps=1)
-    states = [_weights(path) for path in checkpoints]
-    lesson.load_state_dict(
-        {
-            name: torch.stack([s[name].float() for s in states]).mean(dim=0).to(kind.dtype)
-            for name, kind in states[0].items()
-        }
-    )
-    result = deliver(lesson.net.eval(), options.out, held_out, started)
-    began = [json.loads((run / "training.json").read_text(encoding="utf-8")) for run in runs]
-    averaged = [{"options": record["options"], "data": record["data"]} for record in began]
-    write_record(options.out, {"averaged": averaged, "result": asdict(result)})
-    return result
-
-
 class _PoolDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """Batches of the pool: masked mels (b, 1, 80, t), labels (b,), embeddings (b, k, 1024).
 

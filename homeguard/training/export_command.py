@@ -72,30 +72,6 @@ def joint(
         Console().print(calibrate(encoder, chosen))
 
 
-@app.command()
-def cnn(
-    runs: Annotated[
-        list[Path], typer.Argument(help="The --out of `homeguard train cnn`; of several, the mean.")
-    ],
-    data: Annotated[Path, typer.Option("--data", help="Judged and calibrated on its val clips.")],
-    out: Annotated[Path, typer.Option("--out", help="Where the model and its record go.")],
-    *,
-    cache: Annotated[Path, typer.Option("--cache", help="As in training.")] = Path("lab/cache"),
-) -> None:
-    """Write the CNN whose weights are the mean of several runs', and calibrate it on val.
-
-    Average runs that went on from one another (`train cnn --start`); others have no common mean.
-    """
-    from homeguard.training.calibrate import CalibrateOptions, calibrate
-    from homeguard.training.cnn import CnnOptions, average_cnn
-    from homeguard.training.sound_models import CnnModel
-
-    result = average_cnn(CnnOptions(manifest=data, out=out, cache=cache), runs)
-    Console().print(result)
-    chosen = CalibrateOptions(manifest=data, cache=cache, out=out / "calibration.json")
-    Console().print(calibrate(CnnModel(result.model), chosen))
-
-
 @app.command("release")
 def write_manifest(
     models: Annotated[Path, typer.Argument(help="The models' directory.")] = Path("models"),

@@ -18,9 +18,8 @@ soundfile = pytest.importorskip("soundfile")
 onnx = pytest.importorskip("onnx")
 
 from homeguard.training import networks  # noqa: E402 - after the skip
-from homeguard.training.cnn import CnnOptions, average_cnn, train_cnn  # noqa: E402 - after the skip
+from homeguard.training.cnn import CnnOptions, train_cnn  # noqa: E402 - after the skip
 from homeguard.training.cnn_export import export_onnx  # noqa: E402 - after the skip
-from homeguard.training.corpus import CorpusError  # noqa: E402 - after the skip
 from homeguard.training.pool import PoolOptions  # noqa: E402 - after the skip
 from homeguard.training.sound_models import CnnModel  # noqa: E402 - after the skip
 
@@ -116,32 +115,6 @@ def test_a_run_goes_on_from_an_earlier_ones_weights(small: CnnOptions, tmp_path:
     assert before.keys() == after.keys()
     for name, weight in before.items():
         torch.testing.assert_close(after[name], weight, atol=1e-6, rtol=0)
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_the_mean_of_runs_is_exported_with_what_they_learned_from(
-    small: CnnOptions, tmp_path: Path
-) -> None:
-    train_cnn(small)
-    more = replace(small, out=tmp_path / "more", start=small.out / "checkpoints" / "best.ckpt")
-    train_cnn(more)
-
-    result = average_cnn(replace(small, out=tmp_path / "mean"), [small.out, more.out])
-
-    states = [weights(run / "checkpoints" / "best.ckpt") for run in (small.out, more.out)]
-    bias = next(name for name in states[0] if name.endswith("bias") and "head" in name)
-    initializers = {
-        i.name: onnx.numpy_helper.to_array(i) for i in onnx.load(result.model).graph.initializer
-    }
-    found = initializers[bias.removeprefix("net.")]
-    np.testing.assert_allclose(found, (states[0][bias] + states[1][bias]).numpy() / 2, atol=1e-6)
-    record = json.loads((tmp_path / "mean" / "training.json").read_text())
-    assert [run["options"]["seed"] for run in record["averaged"]] == [small.seed, more.seed]
-
-
-def test_a_run_without_a_checkpoint_is_named(small: CnnOptions, tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"no checkpoint to average: .*nowhere"):
-        average_cnn(small, [tmp_path / "nowhere"])
 
 
 def weights(checkpoint: Path) -> dict[str, Any]:
