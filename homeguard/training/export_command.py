@@ -27,11 +27,11 @@ WRITTEN = (
 )
 SPOKEN = (
     "starts from OpenAI's Whisper base (MIT); espeak-ng and flite renderings of own sentences; "
-    "home-sounds train, free, nc and nc-nd"
+    "home-sounds train, free, nc and nc-nd; sounds of free games (Debian)"
 )
 SOUNDS = (
     "starts from YAMNet's weights (Google, Apache-2.0, changed); home-sounds train, free, nc and "
-    "nc-nd; synthesised sounds"
+    "nc-nd; sounds of free games (Debian); synthesised sounds"
 )
 
 MADE = "synthesised sounds"
