@@ -37,6 +37,7 @@ from homeguard.training.corpus import (
     select,
     summary,
 )
+from homeguard.training.errors import DivergedError
 from homeguard.training.metrics import is_emergency
 from homeguard.training.networks import (
     Architecture,
@@ -91,7 +92,11 @@ class CnnOptions:
 
 
 def train_cnn(options: CnnOptions) -> CnnResult:
-    """Train, choose the best epoch on val, export. Resumes a killed run of the same options."""
+    """Train, choose the best epoch on val, export. Resumes a killed run of the same options.
+
+    Raises CorpusError where the data cannot be learned from, DivergedError where the loss leaves
+    the numbers.
+    """
     started = time.monotonic()
     lightning.seed_everything(options.seed, verbose=False)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -188,6 +193,9 @@ class _Lesson(lightning.LightningModule):
             loss = loss + self._options.teacher_weight * self._distance(maps, embeddings)
         if self._options.corregularization:
             loss = loss + self._options.corregularization * filter_likeness(self.net)
+        if not torch.isfinite(loss):
+            message = "the loss is no number any more; try --precision 32-true, or a lower rate"
+            raise DivergedError(message)
         self.log("loss", loss, prog_bar=True)
         return loss
 

@@ -26,6 +26,7 @@ from rich.progress import track
 
 from homeguard.labels import Category
 from homeguard.mel import SAMPLE_RATE, Float32
+from homeguard.training.errors import LabError
 
 Split = Literal["train", "val", "test"]
 Confidence = Literal["high", "medium", "low"]
@@ -44,7 +45,7 @@ _REQUIRED = ("path", "category", "split")
 _INT16_FULL_SCALE = 32767.0
 
 
-class CorpusError(Exception):
+class CorpusError(LabError):
     """The data cannot be learned from as it stands; the message names the culprit."""
 
 

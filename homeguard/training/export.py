@@ -23,6 +23,7 @@ from homeguard.text import edit_distance, to_jamo
 from homeguard.training import tokens
 from homeguard.training.augment import pad
 from homeguard.training.corpus import AudioCache, Clip, open_audio, read_manifest, select
+from homeguard.training.errors import LabError
 from homeguard.training.joint import SMALL, JointModel, base_model, kept_vocabulary
 from homeguard.training.published import Cut
 from homeguard.training.recognise import WINDOW_S, Transcriber, measure
@@ -33,7 +34,7 @@ from homeguard.training.vocabulary import Vocabulary
 WHISPER_DIR, HEAD_DIR = "whisper-home", "encoder-head"
 
 
-class ExportError(Exception):
+class ExportError(LabError):
     """What was exported is not what was trained; the message says by how much."""
 
 
@@ -75,12 +76,13 @@ class ExportOptions:
 
 
 def export(options: ExportOptions) -> Parity:
-    """Export the mean of the last checkpoints, compare it with torch, measure it.
+    """Export the mean of the last checkpoints of all runs, compare it with torch, measure it.
 
     Writes whisper-home/ with metrics.json, and encoder-head/. Raises ExportError when the export
     strays.
     """
     checkpoints = [path for run in options.run_dirs for path in _checkpoints(run)]
+    _refuse_other_words(options.run_dirs)
     model, vocabulary = load_joint(checkpoints, options.base, options.cut)
     export_joint(model, vocabulary, options.out_dir)
     corpus = open_speech(options.speech, options.cache_dir)
@@ -97,14 +99,28 @@ def export(options: ExportOptions) -> Parity:
         "parity": asdict(parity),
         "unseen_voices_and_sentences": held.as_json(),
         "val_and_real_speech": real.as_json(),
-        "checkpoints": [path.stem for path in checkpoints],
+        "checkpoints": [f"{path.parent.name}/{path.stem}" for path in checkpoints],
     }
     _write_json(options.out_dir / WHISPER_DIR / "metrics.json", metrics)
     return parity
 
 
 def _checkpoints(run: Path) -> list[Path]:
-    return sorted(run.glob("step=*.ckpt")) or sorted(run.glob("last.ckpt"))
+    found = sorted(run.glob("step=*.ckpt")) or sorted(run.glob("last.ckpt"))
+    if not found:
+        message = f"{run} holds no checkpoint to export: train first"
+        raise ExportError(message)
+    return found
+
+
+def _refuse_other_words(runs: Sequence[Path]) -> None:
+    """The mean of weights that belong to different pieces of words would write nonsense."""
+    files = [run / "tokenizer.json" for run in runs]  # none where the words are letters
+    written = [file.read_bytes() if file.is_file() else b"" for file in files]
+    for run, words in zip(runs, written, strict=True):
+        if words != written[0]:
+            message = f"{run} and {runs[0]} write with other pieces: they have no common mean"
+            raise ExportError(message)
 
 
 def load_joint(

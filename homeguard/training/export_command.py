@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from homeguard.training.errors import LabError
 from homeguard.training.release import Kind, Part, ReleaseOptions, release
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Export and release models.")
@@ -92,6 +93,10 @@ def write_manifest(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a subcommand; gives its exit code."""
-    code = app(list(arguments), prog_name="homeguard export", standalone_mode=False)
+    """Run a subcommand; gives its exit code, 2 when there is nothing to export."""
+    try:
+        code = app(list(arguments), prog_name="homeguard export", standalone_mode=False)
+    except LabError as error:
+        Console(stderr=True).print(f"homeguard export: {error}", style="red", highlight=False)
+        return 2
     return code if isinstance(code, int) else 0

@@ -32,7 +32,8 @@ from rich.progress import track
 from homeguard.labels import Category
 from homeguard.mel import SAMPLE_RATE, Float32
 from homeguard.training.augment import active_frames
-from homeguard.training.corpus import CorpusError, decode
+from homeguard.training.corpus import CorpusError, decode, read_manifest
+from homeguard.training.twins import Twins
 
 COLUMNS = (
     "path",
@@ -50,6 +51,7 @@ _PIECE_S = 10.0  # a long recording gives pieces of this length
 _MOST_PIECES = 4
 _SHORTEST_S = 0.15
 _QUIETEST = 1e-3  # peak; what is below is no sound
+_TWIN = 0.97  # likeness from which a sound is a copy; of 3 million different pairs none reaches it
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +118,10 @@ def gather(folder: Path, out: Path, beside: Path | None = None) -> Path:
 
     scenes.csv beside it names the packages held out for val as well: ordinary sound for scenes.
     `beside` is another manifest whose rows come along in both. Sounds that are the same bytes, too
-    short or silent are left out.
+    short or silent are left out, and those that a recording of val or test is: a copy under
+    another name would be learned from, then asked for. Raises CorpusError.
     """
+    held = Twins(() if beside is None else _held(beside))
     clips = [clip for package in rules() for clip in _clips(package, folder / package)]
     if not clips:
         raise CorpusError(f"{folder} holds no sound of a known package")
@@ -128,7 +132,7 @@ def gather(folder: Path, out: Path, beside: Path | None = None) -> Path:
         data = clip.path.read_bytes()
         if data not in seen:
             seen.add(data)
-            (apart if clip.package in held_out() else rows).extend(_write(clip, out))
+            (apart if clip.package in held_out() else rows).extend(_write(clip, out, held))
     _write_manifest(out / "scenes.csv", rows + apart)
     return _write_manifest(out / "manifest.csv", rows)
 
@@ -164,7 +168,14 @@ def _unpack(package: str, folder: Path) -> Path:
             last = (got.stderr.strip().splitlines() or ["apt-get said nothing"])[-1]
             raise CorpusError(f"Debian's package {package} cannot be fetched: {last}")
         partial = Path(scratch) / "unpacked"
-        subprocess.run(["dpkg-deb", "-x", found[0], partial], check=True)  # noqa: S603, S607
+        opened = subprocess.run(  # noqa: S603  (what apt-get has fetched)
+            ["dpkg-deb", "-x", found[0], partial],  # noqa: S607  (wherever Debian has it)
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if opened.returncode:
+            raise CorpusError(f"{found[0].name} cannot be unpacked: {opened.stderr.strip()}")
         for archive in [p for p in partial.rglob("*") if p.suffix in _ARCHIVES]:
             _unzip(archive)
         partial.rename(folder)
@@ -187,7 +198,7 @@ def _clips(package: str, folder: Path) -> Iterator[GameClip]:
                 yield clip
 
 
-def _write(clip: GameClip, out: Path) -> list[dict[str, str]]:
+def _write(clip: GameClip, out: Path, held: Twins) -> list[dict[str, str]]:
     try:
         samples = decode(clip.path)
     except CorpusError:
@@ -195,7 +206,7 @@ def _write(clip: GameClip, out: Path) -> list[dict[str, str]]:
     rows = []
     for number, piece in enumerate(_pieces(samples)):
         category = clip.rule.category
-        if category is None:
+        if category is None or held.likeness(piece) > _TWIN:
             continue
         name = Path(category.value) / f"{_slug(clip)}-{number}.flac"
         (out / name).parent.mkdir(parents=True, exist_ok=True)
@@ -233,6 +244,10 @@ def _pieces(samples: Float32) -> Iterator[Float32]:
         frame = len(piece) // max(len(active_frames(piece)), 1)
         kept = piece[active[0] * frame : (active[-1] + 1) * frame]
         yield np.asarray(kept * np.float32(0.9 / peak), dtype=np.float32)
+
+
+def _held(manifest: Path) -> Iterator[Float32]:
+    return (decode(clip.path) for clip in read_manifest(manifest) if clip.split != "train")
 
 
 def _slug(clip: GameClip) -> str:

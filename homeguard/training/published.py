@@ -20,6 +20,7 @@ from torch import Tensor
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
 from homeguard.training import tokens
+from homeguard.training.errors import LabError
 from homeguard.training.vocabulary import Vocabulary, published, rows
 
 _HEAD_WIDTH = 64  # channels of an attention head in every published Whisper
@@ -27,7 +28,7 @@ _DTYPES: dict[int, type] = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32,
 _VERSION = 6
 
 
-class PublishedError(Exception):
+class PublishedError(LabError):
     """The folder holds no Whisper that training can start from; the message says why."""
 
 

@@ -15,6 +15,7 @@ from typing import Literal
 
 from homeguard.labels import Category
 from homeguard.mel import HOP_LENGTH, N_FFT, N_MELS, SAMPLE_RATE
+from homeguard.training.errors import LabError
 
 Kind = Literal["whisper", "head", "cnn", "text"]
 
@@ -26,7 +27,7 @@ _RECORDS = frozenset({"calibration.json", "metrics.json", "training.json", "opti
 _CALIBRATED = ("scale", "bias", "temperature")
 
 
-class ReleaseError(Exception):
+class ReleaseError(LabError):
     """The artefacts cannot be released as they are; the message says what is missing."""
 
 

@@ -25,6 +25,7 @@ import numpy as np
 from homeguard.labels import Category
 from homeguard.text import normalise
 from homeguard.training.corpus import Split
+from homeguard.training.errors import LabError
 
 Language = Literal["ko", "en"]
 Source = Literal["spoken", "read", "more"]
@@ -51,7 +52,7 @@ _URGENT: dict[Language, tuple[str, ...]] = {
 }
 
 
-class SentenceError(Exception):
+class SentenceError(LabError):
     """A phrase file or a word list cannot be used; the message says which and why."""
 
 

@@ -30,6 +30,7 @@ from homeguard.labels import Category
 from homeguard.mel import SAMPLE_RATE, Float32
 from homeguard.text import normalise
 from homeguard.training.corpus import Split
+from homeguard.training.errors import LabError
 from homeguard.training.sentences import (
     LANGUAGES,
     Language,
@@ -72,7 +73,7 @@ _QUIET = 0.01  # of the peak: what is trimmed at both ends
 _INT16_FULL_SCALE = 32767.0
 
 
-class SpeechError(Exception):
+class SpeechError(LabError):
     """The speech corpus cannot be rendered or read; the message says why."""
 
 

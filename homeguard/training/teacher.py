@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from homeguard.mel import SAMPLE_RATE, Float32
+from homeguard.training.errors import LabError
 
 FRAME_SAMPLES = 15_600
 EMBEDDING_SIZE = 1_024
 SCORES = 521
 
 
-class TeacherError(Exception):
+class TeacherError(LabError):
     """The teacher's file cannot be used; the message says why."""
 
 

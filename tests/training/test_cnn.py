@@ -20,6 +20,7 @@ onnx = pytest.importorskip("onnx")
 from homeguard.training import networks  # noqa: E402 - after the skip
 from homeguard.training.cnn import CnnOptions, train_cnn  # noqa: E402 - after the skip
 from homeguard.training.cnn_export import export_onnx  # noqa: E402 - after the skip
+from homeguard.training.errors import DivergedError  # noqa: E402 - after the skip
 from homeguard.training.pool import PoolOptions  # noqa: E402 - after the skip
 from homeguard.training.sound_models import CnnModel  # noqa: E402 - after the skip
 
@@ -115,6 +116,13 @@ def test_a_run_goes_on_from_an_earlier_ones_weights(small: CnnOptions, tmp_path:
     assert before.keys() == after.keys()
     for name, weight in before.items():
         torch.testing.assert_close(after[name], weight, atol=1e-6, rtol=0)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_that_diverges_leaves_no_model(small: CnnOptions) -> None:
+    with pytest.raises(DivergedError, match="no number any more; try --precision 32-true"):
+        train_cnn(replace(small, learning_rate=float("nan"), epochs=2))
+    assert not (small.out / "model.onnx").exists()
 
 
 def weights(checkpoint: Path) -> dict[str, Any]:

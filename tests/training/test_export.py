@@ -118,6 +118,21 @@ class TestExport:
         with pytest.raises(ExportError, match="strays from torch"):
             refuse_strayed(Parity(8, 0.9, 0.1, 1.0, 0.0))
 
+    def test_runs_that_have_no_common_mean_are_refused(self, tmp_path: Path) -> None:
+        from homeguard.training.export import ExportError, ExportOptions, export  # noqa: PLC0415 - loaded only where it is needed
+
+        first, second = tmp_path / "first", tmp_path / "second"
+        for run, words in ((first, "one"), (second, "two")):
+            run.mkdir()
+            (run / "tokenizer.json").write_text(words)
+        (first / "last.ckpt").touch()
+        options = ExportOptions((first, second), tmp_path / "models", tmp_path / "cache")
+        with pytest.raises(ExportError, match="second holds no checkpoint to export"):
+            export(options)
+        (second / "last.ckpt").touch()
+        with pytest.raises(ExportError, match="write with other pieces"):
+            export(options)
+
     def test_the_daemon_loads_it(self, exported) -> None:
         from homeguard.voting.whisper import Whisper  # noqa: PLC0415 - loaded only where it is needed
 

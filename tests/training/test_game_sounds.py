@@ -60,7 +60,7 @@ def test_sounds_become_clips_of_train_beside_another_manifest(tmp_path: Path) ->
     write_noise(sounds / "soldiers" / "maledeath02.wav", 1.2)
     write_noise(sounds / "ambience" / "disco.wav", 25.0)
     write_noise(sounds / "ui" / "click1.wav", 1.0, level=0.0)
-    write_noise(tmp_path / "own" / "kettle.wav", 1.0)
+    write_noise(tmp_path / "own" / "kettle.wav", 1.1)
     beside = tmp_path / "own" / "manifest.csv"
     beside.write_text("path,category,split\nkettle.wav,appliance_other,test\n", encoding="utf-8")
 
@@ -90,6 +90,30 @@ def test_equal_files_are_cut_once(tmp_path: Path) -> None:
     write_noise(sounds / "door1-open.wav", 1.0)
     write_noise(sounds / "door2-open.wav", 1.0)
     assert len(read_manifest(gather(tmp_path / "packages", tmp_path / "games"))) == 1
+
+
+def test_a_copy_of_a_held_out_recording_is_left_out(tmp_path: Path) -> None:
+    sounds = tmp_path / "packages" / "ufoai-sound" / "sound" / "soldiers"
+    write_noise(sounds / "maledeath01.wav", 3.0)
+    write_noise(sounds / "maledeath02.wav", 3.5)
+    own = tmp_path / "own"
+    write_noise(own / "known.wav", 3.0)
+    copied, rate = soundfile.read(own / "known.wav")
+    soundfile.write(own / "known.wav", 0.2 * copied[rate // 2 :], rate)  # cut and quieter
+    (own / "manifest.csv").write_text("path,category,split\nknown.wav,violence,test\n")
+
+    clips = read_manifest(gather(tmp_path / "packages", tmp_path / "games", own / "manifest.csv"))
+
+    assert [clip.path.name.split("-")[2] for clip in clips if clip.split == "train"] == [
+        "maledeath02"
+    ]
+
+
+def test_a_wrong_manifest_beside_is_named(tmp_path: Path) -> None:
+    write_noise(tmp_path / "packages" / "ufoai-sound" / "sound" / "ui" / "a.wav", 1.0)
+    (tmp_path / "own.csv").write_text("file,kind\nx.wav,fire\n")
+    with pytest.raises(CorpusError, match="column path, category, split is missing"):
+        gather(tmp_path / "packages", tmp_path / "games", tmp_path / "own.csv")
 
 
 def test_a_folder_without_packages_is_refused(tmp_path: Path) -> None:
