@@ -33,6 +33,16 @@ def test_single_samples_that_are_no_number_make_no_click() -> None:
     assert np.abs(sound - whole).max() < 0.03
 
 
+def test_holes_leave_the_tone_of_a_smoke_alarm_what_it_is() -> None:
+    t = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    whole = (0.5 * np.sin(2 * np.pi * 3_100.0 * t)).astype(np.float32)[:, np.newaxis]
+    spoilt = whole.copy()
+    spoilt[100::1000] = np.nan
+    sound, _ = heard(spoilt)
+    clean, _ = heard(whole)
+    assert np.abs(sound - clean).max() < 0.06  # a line through the neighbours is off by 0.3
+
+
 def test_a_long_gap_is_silence() -> None:
     spoilt = tone()
     spoilt[4000:8000] = np.nan
