@@ -119,6 +119,7 @@ class TestExport:
             refuse_strayed(Parity(8, 0.9, 0.1, 1.0, 0.0))
 
     def test_runs_that_have_no_common_mean_are_refused(self, tmp_path: Path) -> None:
+        pytest.importorskip("torch", reason="needs the extra train")
         from homeguard.training.export import ExportError, ExportOptions, export  # noqa: PLC0415 - loaded only where it is needed
 
         first, second = tmp_path / "first", tmp_path / "second"
