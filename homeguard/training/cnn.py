@@ -24,6 +24,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
+from homeguard.labels import Category
 from homeguard.mel import Float32
 from homeguard.training.augment import mask_mel, mix_mels, simulate_rooms
 from homeguard.training.cnn_export import CnnResult, Network, deliver, judge, write_record
@@ -54,6 +55,7 @@ from homeguard.training.pool import (
     build_pool,
     held_out_windows,
 )
+from homeguard.training.shrink import weights
 from homeguard.training.speech import SpeechOptions, open_speech
 from homeguard.training.teacher import EMBEDDING_SIZE, Yamnet
 from homeguard.training.transfer import start_from_yamnet
@@ -81,11 +83,12 @@ class CnnOptions:
     label_smoothing: float = 0.1
     teacher_weight: float = 1.0
     corregularization: float = 0.0  # weight of the filters' likeness in the loss
+    alarm_weight: float = 0.0  # weight of the loss of the question that counts: emergency or not
     level_jitter: float = 0.08  # of the scaled mel; 0.025 is one decibel
     remix: float = 0.4  # share of a batch under which another normal window is laid
     remix_snr_db: tuple[float, float] = (0.0, 25.0)
     machine_voices: int = 800  # synthesised utterances among the normal sounds; 0: none
-    start: Path | None = None  # best.ckpt of an earlier run whose weights are refined
+    start: Path | None = None  # best.ckpt of an earlier run, or an exported model.onnx, to refine
     precision: str = "bf16-mixed"
     seed: int = 1
     pool: PoolOptions = field(default_factory=PoolOptions)
@@ -111,7 +114,9 @@ def train_cnn(options: CnnOptions) -> CnnResult:
     pool = build_pool(options.pool, drawer, rooms, teacher, options.cache)
     held_out = held_out_windows(options.pool, val, audio, rooms)
     lesson = _Lesson(options, pool if teacher else None, steps=_steps(options, len(pool)))
-    if options.start is not None:
+    if options.start is not None and options.start.suffix == ".onnx":
+        lesson.net.load_state_dict(_exported(options.start))
+    elif options.start is not None:
         lesson.load_state_dict(_weights(options.start))
     elif options.yamnet is not None:
         if not isinstance(lesson.net, MobileCnn):
@@ -186,9 +191,12 @@ class _Lesson(lightning.LightningModule):
         """Loss of one batch."""
         mels, labels, embeddings = batch
         maps = self.net.maps(mels.contiguous(memory_format=torch.channels_last))
+        logits = self.net.classify(maps).float()
         loss = nn.functional.cross_entropy(
-            self.net.classify(maps).float(), labels, label_smoothing=self._options.label_smoothing
+            logits, labels, label_smoothing=self._options.label_smoothing
         )
+        if self._options.alarm_weight:
+            loss = loss + self._options.alarm_weight * alarm_loss(logits, labels)
         if self.pupil is not None:
             loss = loss + self._options.teacher_weight * self._distance(maps, embeddings)
         if self._options.corregularization:
@@ -253,6 +261,18 @@ class _Lesson(lightning.LightningModule):
         return nn.functional.mse_loss(guess[heard], target[heard])
 
 
+def alarm_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of emergency or not: of the summed probabilities of either side's categories.
+
+    `logits` (b, 19), `labels` (b,). A mistake among emergencies costs nothing here.
+    """
+    dangerous = torch.tensor([category.is_emergency for category in Category], device=labels.device)
+    log_probs = logits.log_softmax(dim=1)
+    calm = log_probs[:, ~dangerous].logsumexp(dim=1)
+    alarm = log_probs[:, dangerous].logsumexp(dim=1)
+    return -torch.where(dangerous[labels], alarm, calm).mean()
+
+
 def _fit(lesson: _Lesson, options: CnnOptions, pool: WindowPool, held_out: Windows) -> Network:
     checkpoints = options.out / "checkpoints"
     keeper = ModelCheckpoint(checkpoints, filename="best", monitor="score", mode="max")
@@ -283,6 +303,10 @@ def _weights(checkpoint: Path) -> dict[str, Tensor]:
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     weights: dict[str, Tensor] = state["state_dict"]
     return weights
+
+
+def _exported(model: Path) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(values) for name, values in weights(model).items()}
 
 
 def _resumable(checkpoints: Path, options: CnnOptions) -> Path | None:

@@ -171,7 +171,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         command.add_argument("manifest", type=Path)
         command.add_argument("--split", choices=("train", "val", "test"), default="val")
-        command.add_argument("--cache", type=Path, default=Path("state/lab"))
+        command.add_argument("--cache", type=Path, default=Path("lab/cache"))
         command.add_argument("--config", type=Path, help="config.yaml; the defaults if not given")
         command.add_argument("--out", type=Path, required=True)
         if name == "clips":

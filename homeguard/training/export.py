@@ -24,14 +24,19 @@ from homeguard.training import tokens
 from homeguard.training.augment import pad
 from homeguard.training.corpus import AudioCache, Clip, open_audio, read_manifest, select
 from homeguard.training.errors import LabError
-from homeguard.training.joint import SMALL, JointModel, base_model, kept_vocabulary
+from homeguard.training.joint import (
+    HEAD_DIR,
+    SMALL,
+    WHISPER_DIR,
+    JointModel,
+    base_model,
+    kept_vocabulary,
+)
 from homeguard.training.published import Cut
 from homeguard.training.recognise import WINDOW_S, Transcriber, measure
 from homeguard.training.shrink import store_int8
 from homeguard.training.speech import SpeechCorpus, SpeechOptions, open_speech
 from homeguard.training.vocabulary import Vocabulary
-
-WHISPER_DIR, HEAD_DIR = "whisper-home", "encoder-head"
 
 
 class ExportError(LabError):

@@ -57,7 +57,8 @@ def joint(
     Refused where the exported files stray further from torch than tolerated.
     """
     from homeguard.training.calibrate import CalibrateOptions, calibrate
-    from homeguard.training.export import HEAD_DIR, WHISPER_DIR, ExportOptions, export
+    from homeguard.training.export import ExportOptions, export
+    from homeguard.training.joint import HEAD_DIR, WHISPER_DIR
     from homeguard.training.sound_models import EncoderModel
 
     parity = export(

@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import tempfile
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -45,12 +46,13 @@ COLUMNS = (
     "licence_class",
     "source_repo",
 )
-_ENDINGS = frozenset({".ogg", ".wav", ".oga"})
+_ENDINGS = frozenset({".ogg", ".wav", ".oga", ".flac", ".mp3"})
 _ARCHIVES = frozenset({".pk3", ".zip", ".wz"})
 _PIECE_S = 10.0  # a long recording gives pieces of this length
 _MOST_PIECES = 4
 _SHORTEST_S = 0.15
 _QUIETEST = 1e-3  # peak; what is below is no sound
+_MOST_OF_A_VOICE = 60  # an announcer's thousand sentences are one voice
 _TWIN = 0.97  # likeness from which a sound is a copy; of 3 million different pairs none reaches it
 
 
@@ -191,11 +193,17 @@ def _unzip(archive: Path) -> None:
 
 
 def _clips(package: str, folder: Path) -> Iterator[GameClip]:
+    voices: Counter[str] = Counter()
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in _ENDINGS and path.is_file():
             clip = classify(package, path)
-            if clip is not None:
-                yield clip
+            if clip is None:
+                continue
+            if "speech" in clip.rule.event:
+                voices[clip.group] += 1
+                if voices[clip.group] > _MOST_OF_A_VOICE:
+                    continue
+            yield clip
 
 
 def _write(clip: GameClip, out: Path, held: Twins) -> list[dict[str, str]]:

@@ -29,10 +29,12 @@ from homeguard.training import tokens
 from homeguard.training.mixture import Batch, Mixture, MixtureOptions
 from homeguard.training.published import Cut
 from homeguard.training.published import load as load_published
+from homeguard.training.shrink import weights
 from homeguard.training.vocabulary import Vocabulary, letters, read
 
 IGNORED = -100  # torch's own mark for targets without loss
 SMALL = "small-192"
+WHISPER_DIR, HEAD_DIR = "whisper-home", "encoder-head"  # in the folder of models
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ class JointOptions:
     data: MixtureOptions
     out_dir: Path
     base: str = SMALL
-    start: Path | None = None  # last.ckpt of an earlier run of the same base, whose weights go on
+    # last.ckpt of an earlier run of the same base, or the folder of the models that ship, to go on
+    start: Path | None = None
     cut: Cut = field(default_factory=Cut)  # what is kept of a published Whisper
     steps: int = 6_000
     short_steps: int = 2_000
@@ -67,17 +70,25 @@ class JointOptions:
     seed: int = 1
 
 
-def recipe(base: str, data: MixtureOptions, out_dir: Path) -> JointOptions:
+def recipe(
+    base: str, data: MixtureOptions, out_dir: Path, start: Path | None = None
+) -> JointOptions:
     """The options that the shipped models were trained with: of SMALL, or of a published Whisper.
 
-    A published one can write already: lower rates, no guide, no first phase, more real speech.
+    A published one can write already: lower rates, no guide, no first phase, more real speech. A
+    folder of shipped models as `start` is its own base; it goes on without CTC, whose layer does
+    not ship.
     """
+    shipped = start is not None and start.is_dir()
+    if start is not None and shipped:
+        base = str(start / WHISPER_DIR)
     if base == SMALL:
-        return JointOptions(data, out_dir)
+        return JointOptions(data, out_dir, start=start)
     return JointOptions(
         replace(data, speech_share=0.45, real_share=0.25, short_share=0.2),
         out_dir,
         base,
+        start,
         steps=6_200,
         label_share=0.35,
         short_steps=0,
@@ -85,7 +96,7 @@ def recipe(base: str, data: MixtureOptions, out_dir: Path) -> JointOptions:
         learning_rate=2e-4,
         new_rate=4.0,
         warmup_steps=150,
-        ctc_weight=0.3,
+        ctc_weight=0.0 if shipped else 0.3,
         guide_weight=0.0,
     )
 
@@ -156,9 +167,8 @@ class JointTask(lightning.LightningModule):
     def __init__(self, options: JointOptions) -> None:
         super().__init__()
         self.options = options
-        begun = options.start.parent if options.start else options.out_dir
         whisper, self.vocabulary = base_model(
-            options.base, options.cut, options.guide_weight, kept_vocabulary(begun)
+            options.base, options.cut, options.guide_weight, kept_vocabulary(_begun(options))
         )
         self.model = JointModel(whisper)
         if options.freeze_encoder:
@@ -342,8 +352,7 @@ def train(options: JointOptions) -> Path:
     last = options.out_dir / "last.ckpt"
     task = JointTask(options)
     if options.start is not None and not last.exists():
-        state = torch.load(options.start, weights_only=True, map_location="cpu")
-        task.load_state_dict(state["state_dict"])
+        take_over(task, options.start)
     task.vocabulary.write(options.out_dir)
     mixture = Mixture(
         options.data, task.vocabulary, options.batch_size, options.short_steps, options.seed
@@ -375,6 +384,23 @@ def train(options: JointOptions) -> Path:
     trainer.fit(task, loader, ckpt_path=last if last.exists() else None, weights_only=True)
     trainer.save_checkpoint(last)
     return last
+
+
+def _begun(options: JointOptions) -> Path:
+    """The folder of what is gone on from, whose vocabulary is kept."""
+    if options.start is None:
+        return options.out_dir
+    return options.start / WHISPER_DIR if options.start.is_dir() else options.start.parent
+
+
+def take_over(task: JointTask, start: Path) -> None:
+    """Take over weights; of shipped models the Whisper is the base already, and no CTC is kept."""
+    if start.is_dir():
+        head = weights(start / HEAD_DIR / "model.onnx")
+        task.model.head.load_state_dict({n: torch.from_numpy(v) for n, v in head.items()})
+    else:
+        state = torch.load(start, weights_only=True, map_location="cpu")
+        task.load_state_dict(state["state_dict"])
 
 
 def steps_done(checkpoint: Path) -> int:

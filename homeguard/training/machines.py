@@ -82,6 +82,22 @@ def fan(rng: Generator) -> Float32:
     return normal(air + blades * np.float32(rng.uniform(0.0, 0.3)))
 
 
+def air_conditioner(rng: Generator) -> Float32:
+    """Air through slats over a compressor's hum: it rushes evenly, perhaps drips and ticks."""
+    duration_s = rng.uniform(4.0, 8.0)
+    rush = noise(duration_s, rng, (log_uniform(rng, (50.0, 300.0)), log_uniform(rng, (8e2, 6e3))))
+    hiss = noise(duration_s, rng, (log_uniform(rng, (1e3, 4e3)), 7_900.0))
+    air = (rush + hiss * np.float32(rng.uniform(0.0, 0.5))) * swell(duration_s, rng, 0.5, 0.15)
+    hum = mains(rng, rng.choice([50.0, 60.0, 100.0, 120.0]), duration_s, int(rng.integers(1, 12)))
+    hum = hum * pulsing(duration_s, rng, rng.uniform(0.5, 6.0), rng.uniform(0.0, 0.4))
+    ticks = crackle(duration_s, rng, log_uniform(rng, (0.2, 40.0)), (600.0, 6_000.0))
+    return normal(
+        air
+        + hum * np.float32(rng.uniform(0.0, 0.8))
+        + ticks * np.float32(rng.choice([0.0, 0.0, rng.uniform(0.05, 0.5)]))
+    )
+
+
 def kettle(rng: Generator) -> Float32:
     """Water coming to the boil, perhaps to a whistle."""
     duration_s = rng.uniform(3.0, 8.0)

@@ -1,8 +1,9 @@
 """A published Whisper as a start: read from a CTranslate2 or a transformers folder, cut to our use.
 
 `homeguard models pull base` leaves a CTranslate2 folder; its float16 weights are the published ones
-rounded. Cut are the encoder's places beyond the window (they are sinusoids), decoder layers (first
-and last stay, as in Gandhi et al. 2023, "Distil-Whisper") and pieces of text.
+rounded. Eight-bit weights are read too, so that whisper-home as it ships can be trained on. Cut are
+the encoder's places beyond the window (they are sinusoids), decoder layers (first and last stay, as
+in Gandhi et al. 2023, "Distil-Whisper") and pieces of text.
 """
 
 from __future__ import annotations
@@ -209,9 +210,6 @@ def _variables(file: Path) -> dict[str, NDArray[Any]]:
                 shape = _unpack(stream, "I" * rank)
                 kind, size = _unpack(stream, "BI")
                 values: NDArray[Any] = np.frombuffer(stream.read(size), dtype=_DTYPES[kind])
-                if kind == 1 and shape:
-                    message = f"{file} is quantised: start from the float16 files as published"
-                    raise PublishedError(message)
                 found[label] = values.reshape(shape)
             # Equal variables are stored once and named twice.
             (count,) = _unpack(stream, "I")
@@ -221,6 +219,16 @@ def _variables(file: Path) -> dict[str, NDArray[Any]]:
         except (struct.error, KeyError, ValueError, UnicodeDecodeError) as exc:
             message = f"{file} is no CTranslate2 model that can be read here: {exc}"
             raise PublishedError(message) from exc
+    return _widened(found)
+
+
+def _widened(found: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Eight-bit weights as float32: each row has a scale that it was multiplied by."""
+    for label in [label for label in found if label.endswith("_scale")]:
+        scale, name = found.pop(label), label.removesuffix("_scale")
+        if name in found:
+            rows_first = scale.reshape(-1, *[1] * (found[name].ndim - 1))
+            found[name] = found[name].astype(np.float32) / rows_first
     return found
 
 

@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 
 from homeguard.training.augment import simulate_rooms
 from homeguard.training.corpus import CorpusError, file_name, open_audio, read_manifest, select
-from homeguard.training.export import HEAD_DIR, WHISPER_DIR, export_joint, load_joint
-from homeguard.training.joint import JointOptions, train
+from homeguard.training.export import export_joint, load_joint
+from homeguard.training.joint import HEAD_DIR, WHISPER_DIR, JointOptions, train
 from homeguard.training.metrics import auc, emergency_margin, is_emergency
 from homeguard.training.pool import PoolOptions, Windows, held_out_windows
 from homeguard.training.recognise import Transcriber, measure

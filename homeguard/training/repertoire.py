@@ -65,7 +65,10 @@ class Repertoire:
         confidences: tuple[Confidence, ...] = ("high", "medium")
         recorded = [_recorded(c, audio) for c in select(clips, split, confidences)]
         sounds = recorded + [
-            _made(recipe, split, number) for recipe in RECIPES for number in range(made_per_recipe)
+            _made(recipe, split, number)
+            for recipe in RECIPES
+            if recipe.in_scenes
+            for number in range(made_per_recipe)
         ]
         if speech is not None:
             sounds += _spoken(speech, split)

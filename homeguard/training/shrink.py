@@ -63,6 +63,26 @@ def store_int8(path: Path) -> int:
     return len(nodes)
 
 
+def weights(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Float32 weights of an exported model by torch's names, so that it can be trained on."""
+    graph = onnx.load(path).graph
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    # torch gives the matrix of a Linear over three axes no name of its own, and transposes it.
+    for node in graph.node:
+        if node.op_type == "MatMul" and node.input[1] in stored:
+            layer = ".".join(node.name.strip("/").split("/")[:-1])
+            stored[f"{layer}.weight"] = stored.pop(node.input[1]).T.copy()
+    found = {}
+    for name, values in stored.items():
+        if name.endswith(".int8"):
+            whole = name.removesuffix(".int8")
+            scale = stored[f"{whole}.scale"].reshape(-1, *[1] * (values.ndim - 1))
+            found[whole] = values.astype(np.float32) * scale
+        elif not name.endswith((".scale", ".zero")):
+            found[name] = values
+    return found
+
+
 def fold_pads(path: Path) -> int:
     """Rewrite the model at `path` with each zero padding in its convolution; gives how many.
 

@@ -37,8 +37,7 @@ JointStart = Annotated[
     typer.Option(
         "--start",
         exists=True,
-        dir_okay=False,
-        help="An earlier run's last.ckpt, of the same BASE, whose weights go on.",
+        help="Whose weights go on: an earlier run's last.ckpt (same BASE), or models/, what ships.",
     ),
 ]
 Free = Annotated[bool, typer.Option("--free", help="Learn from free licences and synthesis alone.")]
@@ -71,7 +70,7 @@ def cnn(
         typer.Option(
             exists=True,
             dir_okay=False,
-            help="An earlier run's checkpoints/best.ckpt to go on from.",
+            help="What to go on from: an earlier run's checkpoints/best.ckpt, or a model.onnx.",
         ),
     ] = None,
     windows: Annotated[int, typer.Option(help="Windows in the pool.")] = 30_000,
@@ -79,6 +78,9 @@ def cnn(
     learning_rate: Annotated[float, typer.Option(help="Peak of the schedule.")] = 1.5e-3,
     corregularization: Annotated[
         float, typer.Option(help="Weight of the term that pushes filters apart.")
+    ] = 0.0,
+    alarm_weight: Annotated[
+        float, typer.Option(help="Weight of the loss of emergency or not, beside the categories'.")
     ] = 0.0,
     select: Annotated[
         bool, typer.Option("--select", help="Drop what is foreign in recordings (GDS).")
@@ -108,6 +110,7 @@ def cnn(
             epochs=epochs,
             learning_rate=learning_rate,
             corregularization=corregularization,
+            alarm_weight=alarm_weight,
             # The table's first layers of a few channels gave NaN within steps in bf16 on a CPU.
             precision=precision or ("32-true" if architecture is Network.S0 else "bf16-mixed"),
             seed=seed,
@@ -163,8 +166,7 @@ def joint(
         "learning_rate": learning_rate,
     }
     options = replace(
-        recipe(base, mixture, out),
-        start=start,
+        recipe(base, mixture, out, start),
         freeze_encoder=freeze_encoder,
         precision=precision,
         devices=devices,
@@ -199,8 +201,7 @@ def ratios(
 
     mixture = MixtureOptions(cache_dir=cache, manifest=data)
     chosen = replace(
-        recipe(base, mixture, out),
-        start=start,
+        recipe(base, mixture, out, start),
         steps=steps,
         short_steps=0,
         warmup_steps=max(steps // 10, 1),

@@ -17,8 +17,9 @@ pytest.importorskip("pyroomacoustics")
 soundfile = pytest.importorskip("soundfile")
 onnx = pytest.importorskip("onnx")
 
+from homeguard.labels import Category  # noqa: E402 - after the skip
 from homeguard.training import networks  # noqa: E402 - after the skip
-from homeguard.training.cnn import CnnOptions, train_cnn  # noqa: E402 - after the skip
+from homeguard.training.cnn import CnnOptions, alarm_loss, train_cnn  # noqa: E402 - after the skip
 from homeguard.training.cnn_export import export_onnx  # noqa: E402 - after the skip
 from homeguard.training.errors import DivergedError  # noqa: E402 - after the skip
 from homeguard.training.pool import PoolOptions  # noqa: E402 - after the skip
@@ -116,6 +117,25 @@ def test_a_run_goes_on_from_an_earlier_ones_weights(small: CnnOptions, tmp_path:
     assert before.keys() == after.keys()
     for name, weight in before.items():
         torch.testing.assert_close(after[name], weight, atol=1e-6, rtol=0)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_ships_can_be_trained_on(small: CnnOptions, tmp_path: Path) -> None:
+    mobile = replace(small, architecture="mobile")
+    first = train_cnn(mobile)
+    more = replace(mobile, out=tmp_path / "more", start=first.model, learning_rate=1e-9)
+    second = train_cnn(more)
+    mel = np.random.default_rng(3).random((80, 500), dtype=np.float32)
+    before, after = (CnnModel(model).logits(mel) for model in (first.model, second.model))
+    np.testing.assert_allclose(after, before, atol=0.02)
+
+
+def test_a_mistake_among_emergencies_is_no_mistake_of_the_alarm() -> None:
+    fire, fall, indoor = (list(Category).index(c) for c in ("fire", "fall", "indoor"))
+    logits = torch.full((1, len(Category)), -20.0)
+    logits[0, fire] = 20.0
+    assert float(alarm_loss(logits, torch.tensor([fall]))) < 1e-6
+    assert float(alarm_loss(logits, torch.tensor([indoor]))) > 30
 
 
 @pytest.mark.filterwarnings("ignore")

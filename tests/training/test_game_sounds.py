@@ -41,6 +41,13 @@ def write_noise(path: Path, seconds: float, rate: int = 22_050, level: float = 0
         ("openarena-081-players", "player/ayumi/pain25_1.wav", Category.VIOLENCE),
         ("openarena-081-players", "player/skelebot/pain25_1.wav", None),
         ("wesnoth-1.16-data", "sounds/magic-holy-1.ogg", None),
+        ("0ad-data", "audio/actor/human/death/male_death_10.ogg", Category.VIOLENCE),
+        ("0ad-data", "audio/attack/impact/arrow_wood_11.ogg", Category.INDOOR),
+        ("flare-game", "soundfx/female_die.ogg", Category.VIOLENCE),
+        ("flare-game", "soundfx/enemies/goblin_die.ogg", None),
+        ("ardentryst", "Sounds/NYX/NYX_JUMP1.ogg", Category.INDOOR),
+        ("sonic-pi-samples", "samples/loop_amen.flac", Category.INDOOR),
+        ("sonic-pi-samples", "samples/bd_808.flac", None),
     ],
 )
 def test_the_first_rule_that_matches_decides(
@@ -74,6 +81,15 @@ def test_sounds_become_clips_of_train_beside_another_manifest(tmp_path: Path) ->
     assert [len(decode(clip.path)) / 16_000 for clip in music] == pytest.approx([10, 10], abs=0.05)
     assert not [clip for clip in clips if clip.event == "interface"], "silence is no sound"
     assert [clip.category for clip in clips if clip.split == "test"] == [Category.APPLIANCE_OTHER]
+
+
+def test_an_announcer_is_one_voice_and_not_a_thousand_sounds(tmp_path: Path) -> None:
+    said = tmp_path / "packages" / "asterisk-core-sounds-en-wav" / "sounds" / "en"
+    for number in range(70):
+        write_noise(said / f"word{number:02}.wav", 0.5 + number / 100)
+    clips = read_manifest(gather(tmp_path / "packages", tmp_path / "games"))
+    assert len(clips) == 60
+    assert len({clip.group for clip in clips}) == 1
 
 
 def test_a_held_out_package_is_of_val(tmp_path: Path) -> None:

@@ -15,14 +15,18 @@ pytest.importorskip("lightning", reason="needs the extra train")
 pytest.importorskip("transformers", reason="needs the extra train")
 
 from homeguard.training import tokens  # noqa: E402 - after the skip
+from homeguard.training.export import export_joint  # noqa: E402 - after the skip
 from homeguard.training.joint import (  # noqa: E402 - after the skip
     SMALL,
     JointModel,
     JointOptions,
+    JointTask,
     base_model,
     ctc_loss,
     guide_loss,
     label_loss,
+    recipe,
+    take_over,
     train,
 )
 from homeguard.training.mixture import Batch, Example, MixtureOptions, collate  # noqa: E402 - after the skip
@@ -114,6 +118,21 @@ def test_short_windows_are_encoded_like_the_beginning_of_long_ones() -> None:
         ours = model.encode(whole)
         theirs = model.whisper.model.encoder(whole).last_hidden_state
     assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_what_ships_is_a_start_of_its_own(tmp_path: Path) -> None:
+    whisper, vocabulary = base_model(SMALL)
+    shipped = JointModel(whisper).eval()
+    export_joint(shipped, vocabulary, tmp_path)
+    chosen = recipe("ignored", MixtureOptions(tmp_path), tmp_path / "run", tmp_path)
+    task = JointTask(chosen)
+    take_over(task, tmp_path)
+    assert chosen.ctc_weight == 0.0
+    assert task.vocabulary.ids("불이야") == vocabulary.ids("불이야")
+    mel = torch.randn(1, 80, 500)
+    with torch.inference_mode():
+        before, after = (m.head(m.encode(mel)) for m in (shipped, task.model.eval()))
+    assert torch.allclose(before, after, atol=0.1)
 
 
 @pytest.mark.skipif(

@@ -120,17 +120,20 @@ def test_cutting_takes_nothing_of_the_encoder(published: Path) -> None:
     assert torch.equal(kept[1].fc1.weight, last.fc1.weight)
 
 
-def test_a_ctranslate2_folder_starts_the_same_model(published: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("quantization", "within"), [("float16", 2e-3), ("int8", 0.02)])
+def test_a_ctranslate2_folder_starts_the_same_model(
+    published: Path, tmp_path: Path, quantization: str, within: float
+) -> None:
     from ctranslate2.converters import TransformersConverter  # noqa: PLC0415 - loaded only where it is needed
 
     tokens.write_tokenizer_config(published)
     folder = tmp_path / "ct2"
     converter = TransformersConverter(str(published), copy_files=["tokenizer.json"])
-    converter.convert(str(folder), quantization="float16")
+    converter.convert(str(folder), quantization=quantization)
     ours, _ = load(folder, Cut(pieces=262, decoder_layers=3))
     theirs, _ = load(published, Cut(pieces=262, decoder_layers=3))
     for (name, one), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
-        assert torch.allclose(one, other, atol=2e-3, rtol=2e-3), name
+        assert torch.allclose(one, other, atol=within, rtol=within), name
 
 
 def test_a_run_keeps_the_vocabulary_that_it_began_with(published: Path) -> None:

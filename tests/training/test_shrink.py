@@ -12,7 +12,7 @@ ort = pytest.importorskip("onnxruntime")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402 - after the skip
 
-from homeguard.training.shrink import fold_pads, store_int8  # noqa: E402 - after the skip
+from homeguard.training.shrink import fold_pads, store_int8, weights  # noqa: E402 - after the skip
 
 ONE_SIDED = (0, 0, 0, 0, 0, 0, 1, 1)  # n, c, h, w: nothing before, a row and a column after
 
@@ -82,3 +82,12 @@ def test_a_padding_that_a_convolution_does_not_have_stays(
     assert "Pad" in operations(path)
     for old, new in zip(before, answers(path), strict=True):
         np.testing.assert_array_equal(new, old)
+
+
+def test_weights_are_read_again_as_they_were_rounded(tmp_path: Path) -> None:
+    path = network(tmp_path / "model.onnx")
+    whole = weights(path)["w"]
+    store_int8(path)
+    rounded = weights(path)["w"]
+    assert rounded.dtype == np.float32
+    np.testing.assert_allclose(rounded, whole, atol=float(np.abs(whole).max()) / 127)
