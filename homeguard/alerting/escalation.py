@@ -5,7 +5,7 @@ A first call goes down the list of contacts until somebody acknowledges; repeats
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -143,26 +143,21 @@ class Planner:
         for place, contact in enumerate(self.on_duty(now)):
             after_s = (0.0, times.next_after_s)[place] if place < 2 else times.all_after_s  # noqa: PLR2004 the third on wait for all_after_s
             calls.extend(self._to(contact, Kind.FIRST, now + timedelta(seconds=after_s)))
-        after_s = times.all_after_s + times.repeat_every_s
-        while after_s <= times.repeat_for_s:
-            due_at = now + timedelta(seconds=after_s)
-            calls.extend(self._push(Kind.REPEAT, due_at))
-            for contact in self.on_duty(now):
-                calls.extend(self._to(contact, Kind.REPEAT, due_at))
-            after_s += times.repeat_every_s
-        return calls
+        return [*calls, *self._repeats(now, times.all_after_s, times.repeat_for_s)]
 
     def _again(self, since: datetime) -> list[Delivery]:
-        """Repeats to all on duty: cancelled when the sound ends, so a flapping one rings once."""
-        times, calls = self.escalation, list[Delivery]()
-        after_s = times.repeat_every_s
-        while after_s <= max(times.repeat_for_s, times.repeat_every_s):
+        """Repeats alone: cancelled when the sound ends, so a flapping one rings once."""
+        times = self.escalation
+        return list(self._repeats(since, 0.0, max(times.repeat_for_s, times.repeat_every_s)))
+
+    def _repeats(self, since: datetime, after_s: float, until_s: float) -> Iterator[Delivery]:
+        """To all who are on duty when one is due, which need not be who was at the beginning."""
+        every_s = self.escalation.repeat_every_s
+        while (after_s := after_s + every_s) <= until_s:
             due_at = since + timedelta(seconds=after_s)
-            calls.extend(self._push(Kind.REPEAT, due_at))
+            yield from self._push(Kind.REPEAT, due_at)
             for contact in self.on_duty(due_at):
-                calls.extend(self._to(contact, Kind.REPEAT, due_at))
-            after_s += times.repeat_every_s
-        return calls
+                yield from self._to(contact, Kind.REPEAT, due_at)
 
     def _notices(self, contacts: Collection[ContactConfig], now: datetime) -> list[Delivery]:
         return [row for contact in contacts for row in self._to(contact, Kind.NOTICE, now)]

@@ -53,6 +53,14 @@ def test_contacts_off_duty_are_skipped() -> None:
     assert names(plan, Kind.FIRST) == [("Park", 0)]
 
 
+def test_a_repeat_goes_to_whoever_is_on_duty_by_then() -> None:
+    # START is 12:12 in Seoul; the shift changes at 12:30, 1,080 s later.
+    mornings = KIM.model_copy(update={"hours": "06:00-12:30"})
+    afternoons = LEE.model_copy(update={"hours": "12:30-22:00"})
+    repeats = names(a_planner(mornings, afternoons).plan(new(an_incident()), START), Kind.REPEAT)
+    assert [name for name, _ in repeats] == ["김철수"] * 2 + ["이영희"] * 9
+
+
 def test_everybody_is_called_when_nobody_is_on_duty() -> None:
     nights = [c.model_copy(update={"hours": "22:00-06:00"}) for c in (KIM, LEE)]
     plan = a_planner(*nights).plan(new(an_incident()), START)
