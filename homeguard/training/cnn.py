@@ -78,7 +78,7 @@ class CnnOptions:
     epochs: int = 6
     batch_size: int = 64
     learning_rate: float = 1.5e-3  # peak of the one-cycle schedule
-    started_rate: float = 0.2  # times the rate: layers that start from YAMNet's weights
+    started_rate: float = 0.2  # times the rate: layers that do not start from nothing
     weight_decay: float = 0.02
     label_smoothing: float = 0.1
     teacher_weight: float = 1.0
@@ -224,7 +224,7 @@ class _Lesson(lightning.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW on a one-cycle schedule."""
         chosen = self._options
-        started = chosen.yamnet is not None
+        started = chosen.yamnet is not None or chosen.start is not None
         rates = [
             (part, chosen.learning_rate * (chosen.started_rate if started and name == "net" else 1))
             for name, part in (("net", self._body()), ("head", self._fresh()))

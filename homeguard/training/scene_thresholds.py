@@ -1,17 +1,20 @@
 """Thresholds of the sound voters, in all and by category, chosen on scenes of val.
 
     python -m homeguard.training.scene_thresholds HEARD.jsonl... --out thresholds.json
-    python -m homeguard.training.scene_thresholds HEARD.jsonl... --out FILE --false 4 --into models
+    python -m homeguard.training.scene_thresholds HEARD.jsonl... --out FILE --margin 0.75 --into DIR
 
 The second one starts from each voter's own threshold at `--rate` false alarms on val's recordings,
 raises categories until at most so many false alarms are left, and writes that into the calibrations
-in `models`. The free search of the first one finds more events on val, but its low thresholds
+in DIR. The free search of the first one finds more events on val, but its low thresholds
 did not carry over to other ordinary sound: it shows what could be had, and is not shipped.
 
 HEARD are scenes heard by every voter under thresholds so low that each vote names the emergency it
 leans to. From every pair of thresholds on a grid, a category's own threshold is raised as long as
 false alarms are too many: always the raise that takes away most of them for each event that it
 loses. What is left is a set of settings at each number of false alarms; the best recall wins.
+
+Ordinary sound that val does not have will score higher than what it has: with `--margin` a false
+alarm is one that would be there if it scored so many logits more.
 
 A category without events on val costs nothing to raise, so half an event is counted as lost with
 every raise, and none goes beyond the last of `_RAISES`: past it a category would be as good as
@@ -58,10 +61,22 @@ class Setting:
     onset_of: int
     raised: dict[Category, float]
 
+    def eased(self, margin: float) -> Setting:
+        """The same with every threshold lower by `margin` logits."""
+        return replace(
+            self,
+            encoder=_lower(self.encoder, margin),
+            cnn=_lower(self.cnn, margin),
+            raised={category: _lower(own, margin) for category, own in self.raised.items()},
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a setting comes to; recall is of the recorded events, by SNR."""
+    """What a setting comes to; recall is of the recorded events, by SNR.
+
+    False alarms are those within the margin that was asked for.
+    """
 
     setting: Setting
     recall: dict[str, float]
@@ -132,8 +147,11 @@ class Replayed:
         return _CATEGORIES[int(surer.categories[at])]
 
 
-def judge(scenes: Sequence[Replayed], setting: Setting) -> tuple[Result, list[Category]]:
-    """What a setting comes to, and the categories of its false alarms."""
+def judge(
+    scenes: Sequence[Replayed], setting: Setting, margin: float = 0.0
+) -> tuple[Result, list[Category]]:
+    """What a setting comes to, and the categories of the false alarms within `margin` logits."""
+    eased = setting.eased(margin)
     found: dict[str, list[bool]] = {}
     wrong: list[Category] = []
     quiet = between = 0
@@ -143,7 +161,8 @@ def judge(scenes: Sequence[Replayed], setting: Setting) -> tuple[Result, list[Ca
             if event.origin == "recorded":
                 hit = any(_covers(event, at_s) for at_s, _ in alerts)
                 found.setdefault(f"{event.snr_db:g}", []).append(hit)
-        false = [c for at_s, c in alerts if not any(_covers(e, at_s) for e in scene.events)]
+        near = scene.alerts(eased) if margin else alerts
+        false = [c for at_s, c in near if not any(_covers(e, at_s) for e in scene.events)]
         wrong += false
         if scene.events:
             between += len(false)
@@ -154,13 +173,13 @@ def judge(scenes: Sequence[Replayed], setting: Setting) -> tuple[Result, list[Ca
     return Result(setting, recall, quiet, between, hours), wrong
 
 
-def path(scenes: Sequence[Replayed], start: Setting) -> Iterable[Result]:
+def path(scenes: Sequence[Replayed], start: Setting, margin: float = 0.0) -> Iterable[Result]:
     """Results from `start` on, with ever higher thresholds for single categories."""
-    result, wrong = judge(scenes, start)
+    result, wrong = judge(scenes, start, margin)
     yield result
     while result.false:
         raised = [_raised(result.setting, category) for category in dict.fromkeys(wrong)]
-        tried = [judge(scenes, setting) for setting in raised if setting is not None]
+        tried = [judge(scenes, setting, margin) for setting in raised if setting is not None]
         if not tried:
             return
         result, wrong = max(tried, key=lambda t: _worth(result, t[0]))
@@ -194,6 +213,11 @@ def _own(folder: Path, rate: float) -> float:
     record = json.loads((folder / "calibration.json").read_text(encoding="utf-8"))
     points = {p["false_alarm_rate"]: p["threshold"] for p in record["calibration"]["points"]}
     return round(float(points[rate]), 3)
+
+
+def _lower(threshold: float, margin: float) -> float:
+    odds = threshold / (1.0 - threshold) * np.exp(-margin)
+    return float(odds / (1.0 + odds))
 
 
 def _worth(before: Result, after: Result) -> float:
@@ -236,6 +260,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--into", type=Path, help="models/: write what was chosen there")
     parser.add_argument("--false", type=int, default=4, help="false alarms at most, with --into")
     parser.add_argument("--rate", type=float, default=0.03, help="of each voter, with --into")
+    parser.add_argument(
+        "--margin", type=float, default=0.0, help="logits that ordinary sound gains"
+    )
     given = parser.parse_args(arguments)
     decision = DecisionConfig()
     ours = (decision.onset_windows, decision.onset_of)
@@ -247,7 +274,7 @@ def main(arguments: Sequence[str]) -> int:
         starts = [Setting(e, c, *onset, {}) for onset in _ONSETS for e in _GRID for c in _GRID]
     console = Console(stderr=True)
     watched = track(starts, "choosing", console=console, disable=not sys.stderr.isatty())
-    front = choose([result for start in watched for result in path(scenes, start)])
+    front = choose([result for start in watched for result in path(scenes, start, given.margin)])
     for result in front:
         recall = " ".join(f"{snr} dB {share:.2f}" for snr, share in result.recall.items())
         print(f"{result.false} false in {result.hours:.1f} h: {recall}; {result.setting}")  # noqa: T201 - the command's output

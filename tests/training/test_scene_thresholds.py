@@ -72,3 +72,16 @@ def test_the_category_that_cries_wolf_is_raised_and_the_other_is_not(tmp_path: P
     write(best, tmp_path)
     told = json.loads((tmp_path / "cnn/calibration.json").read_text(encoding="utf-8"))
     assert told["calibration"] == {"scale": 1.0, "threshold": 0.3, "thresholds": {"trapped": 0.6}}
+
+
+def test_a_margin_counts_what_would_alarm_if_it_were_a_little_surer() -> None:
+    near = [window(t, 0.25, 0.25, Category.STORM) for t in (52.0, 53.0, 54.0)]
+    fire = [window(t, 0.9, 0.9, Category.FIRE) for t in (205.0, 206.0, 207.0)]
+    event = Event(Span(203.0, 204.0), Category.FIRE, "fire", "recorded", "g", 10.0)
+    scenes = [Replayed(scene(*near, *fire, events=(event,)))]
+    setting = Setting(0.3, 0.3, 2, 3, {})
+    assert judge(scenes, setting)[0].false == 0
+    assert judge(scenes, setting, margin=0.2)[0].false == 0  # 0.3 becomes 0.26
+    assert judge(scenes, setting, margin=0.4)[0].false == 1  # and 0.22
+    last = list(path(scenes, setting, margin=0.4))[-1]
+    assert (last.false, last.setting.raised) == (0, {Category.STORM: 0.4})
