@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import onnxruntime
@@ -31,12 +32,15 @@ from homeguard.training.joint import (
     JointModel,
     base_model,
     kept_vocabulary,
+    load_head,
 )
 from homeguard.training.published import Cut
 from homeguard.training.recognise import WINDOW_S, Transcriber, measure
 from homeguard.training.shrink import store_int8
 from homeguard.training.speech import SpeechCorpus, SpeechOptions, open_speech
 from homeguard.training.vocabulary import Vocabulary
+
+State: TypeAlias = dict[str, torch.Tensor]
 
 
 class ExportError(LabError):
@@ -69,7 +73,7 @@ class Parity:
 class ExportOptions:
     """What is exported from where; the comparison runs over held-out speech and real clips."""
 
-    run_dirs: tuple[Path, ...]  # of `joint.train`; of several the mean
+    run_dirs: tuple[Path, ...]  # of `joint.train`, or models that ship; of several the mean
     out_dir: Path  # models/
     cache_dir: Path
     manifest: Path | None = None
@@ -81,14 +85,12 @@ class ExportOptions:
 
 
 def export(options: ExportOptions) -> Parity:
-    """Export the mean of the last checkpoints of all runs, compare it with torch, measure it.
+    """Export the mean of the runs, compare it with torch, measure it.
 
     Writes whisper-home/ with metrics.json, and encoder-head/. Raises ExportError when the export
     strays.
     """
-    checkpoints = [path for run in options.run_dirs for path in _checkpoints(run)]
-    _refuse_other_words(options.run_dirs)
-    model, vocabulary = load_joint(checkpoints, options.base, options.cut)
+    model, vocabulary = load_joint(options.run_dirs, options.base, options.cut)
     export_joint(model, vocabulary, options.out_dir)
     corpus = open_speech(options.speech, options.cache_dir)
     clips = select(read_manifest(options.manifest), "val") if options.manifest else ()
@@ -104,55 +106,90 @@ def export(options: ExportOptions) -> Parity:
         "parity": asdict(parity),
         "unseen_voices_and_sentences": held.as_json(),
         "val_and_real_speech": real.as_json(),
-        "checkpoints": [f"{path.parent.name}/{path.stem}" for path in checkpoints],
+        "runs": [run.name for run in options.run_dirs],
     }
     _write_json(options.out_dir / WHISPER_DIR / "metrics.json", metrics)
     return parity
 
 
+def load_joint(
+    runs: Sequence[Path], base: str, cut: Cut | None = None
+) -> tuple[JointModel, Vocabulary]:
+    """The mean of runs, each the mean of its last checkpoints (Izmailov et al. 2018).
+
+    A run is a folder of `joint.train`, one checkpoint, or the folder of models that ship. Gives the
+    model in eval mode and what it writes with; no pickled code is run. Raises ExportError without
+    a checkpoint, and for runs that write with other pieces.
+    """
+    found = {run: _checkpoints(run) for run in runs}
+    _refuse_other_words(runs)
+    states = [
+        _mean([_trained(path) for path in paths]) if paths else _shipped(run, cut)
+        for run, paths in found.items()
+    ]
+    whisper, vocabulary = base_model(base, cut, kept=kept_vocabulary(_words_of(runs[0])))
+    model = JointModel(whisper)
+    # CTC serves training alone, and what ships has none.
+    fit = model.load_state_dict(_mean(states), strict=False)
+    strange = [n for n in (*fit.missing_keys, *fit.unexpected_keys) if not n.startswith("ctc.")]
+    if strange:
+        message = f"{runs[0]} is not of {base}: {strange[0]} and {len(strange) - 1} more do not fit"
+        raise ExportError(message)
+    return model.eval(), vocabulary
+
+
 def _checkpoints(run: Path) -> list[Path]:
-    found = sorted(run.glob("step=*.ckpt")) or sorted(run.glob("last.ckpt"))
+    """What is averaged of a run; nothing of models that ship."""
+    if _ships(run):
+        return []
+    found = [run] if run.is_file() else sorted(run.glob("step=*.ckpt"))
+    found = found or sorted(run.glob("last.ckpt"))
     if not found:
         message = f"{run} holds no checkpoint to export: train first"
         raise ExportError(message)
     return found
 
 
+def _trained(checkpoint: Path) -> State:
+    loaded = torch.load(checkpoint, weights_only=True, map_location="cpu")
+    return _without_ctc(loaded["state_dict"])
+
+
+def _shipped(models: Path, cut: Cut | None) -> State:
+    kept = kept_vocabulary(_words_of(models))
+    model = JointModel(base_model(str(models / WHISPER_DIR), cut, kept=kept)[0])
+    load_head(model, models)
+    return _without_ctc(model.state_dict())
+
+
+def _without_ctc(state: State) -> State:
+    named = {name.removeprefix("model."): value for name, value in state.items()}
+    return {name: value for name, value in named.items() if not name.startswith("ctc.")}
+
+
+def _mean(states: Sequence[State]) -> State:
+    return {n: torch.stack([s[n].float() for s in states]).mean(dim=0) for n in states[0]}
+
+
+def _ships(run: Path) -> bool:
+    return (run / WHISPER_DIR).is_dir()
+
+
+def _words_of(run: Path) -> Path:
+    """The folder of the tokenizer that a run writes with."""
+    if _ships(run):
+        return run / WHISPER_DIR
+    return run.parent if run.is_file() else run
+
+
 def _refuse_other_words(runs: Sequence[Path]) -> None:
     """The mean of weights that belong to different pieces of words would write nonsense."""
-    files = [run / "tokenizer.json" for run in runs]  # none where the words are letters
+    files = [_words_of(run) / "tokenizer.json" for run in runs]  # none where the words are letters
     written = [file.read_bytes() if file.is_file() else b"" for file in files]
     for run, words in zip(runs, written, strict=True):
         if words != written[0]:
             message = f"{run} and {runs[0]} write with other pieces: they have no common mean"
             raise ExportError(message)
-
-
-def load_joint(
-    checkpoints: Sequence[Path], base: str, cut: Cut | None = None
-) -> tuple[JointModel, Vocabulary]:
-    """The model of Lightning checkpoints, their weights averaged (Izmailov et al. 2018).
-
-    In eval mode, with what it writes with; no pickled code is run. Raises ExportError without a
-    checkpoint.
-    """
-    if not checkpoints:
-        message = "no checkpoint to export: train first"
-        raise ExportError(message)
-    kept = kept_vocabulary(checkpoints[0].parent)
-    whisper, vocabulary = base_model(base, cut, kept=kept)
-    model = JointModel(whisper)
-    states = [
-        torch.load(path, weights_only=True, map_location="cpu")["state_dict"]
-        for path in checkpoints
-    ]
-    model.load_state_dict(
-        {
-            name.removeprefix("model."): torch.stack([s[name].float() for s in states]).mean(dim=0)
-            for name in states[0]
-        }
-    )
-    return model.eval(), vocabulary
 
 
 def export_joint(model: JointModel, vocabulary: Vocabulary, out_dir: Path) -> None:

@@ -42,7 +42,9 @@ MADE = "synthesised sounds"
 def joint(
     runs: Annotated[
         list[Path],
-        typer.Argument(help="The --out of `homeguard train joint`; of several, the mean."),
+        typer.Argument(
+            help="What `train joint` left, or what ships (models); of several, the mean."
+        ),
     ],
     models: Annotated[Path, typer.Option(help="The models' directory.")] = Path("models"),
     *,

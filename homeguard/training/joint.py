@@ -352,7 +352,7 @@ def train(options: JointOptions) -> Path:
     last = options.out_dir / "last.ckpt"
     task = JointTask(options)
     if options.start is not None and not last.exists():
-        take_over(task, options.start)
+        _take_over(task, options.start)
     task.vocabulary.write(options.out_dir)
     mixture = Mixture(
         options.data, task.vocabulary, options.batch_size, options.short_steps, options.seed
@@ -393,14 +393,19 @@ def _begun(options: JointOptions) -> Path:
     return options.start / WHISPER_DIR if options.start.is_dir() else options.start.parent
 
 
-def take_over(task: JointTask, start: Path) -> None:
-    """Take over weights; of shipped models the Whisper is the base already, and no CTC is kept."""
+def _take_over(task: JointTask, start: Path) -> None:
+    """Weights to go on from; of models that ship the Whisper is the base already."""
     if start.is_dir():
-        head = weights(start / HEAD_DIR / "model.onnx")
-        task.model.head.load_state_dict({n: torch.from_numpy(v) for n, v in head.items()})
+        load_head(task.model, start)
     else:
         state = torch.load(start, weights_only=True, map_location="cpu")
         task.load_state_dict(state["state_dict"])
+
+
+def load_head(model: JointModel, models: Path) -> None:
+    """Give a model the head that ships in the folder `models`."""
+    head = weights(models / HEAD_DIR / "model.onnx")
+    model.head.load_state_dict({name: torch.from_numpy(v) for name, v in head.items()})
 
 
 def steps_done(checkpoint: Path) -> int:

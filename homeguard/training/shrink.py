@@ -79,7 +79,7 @@ def weights(path: Path) -> dict[str, NDArray[np.float32]]:
             scale = stored[f"{whole}.scale"].reshape(-1, *[1] * (values.ndim - 1))
             found[whole] = values.astype(np.float32) * scale
         elif not name.endswith((".scale", ".zero")):
-            found[name] = values
+            found[name] = values.copy()  # onnx's own cannot be written to
     return found
 
 

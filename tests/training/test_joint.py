@@ -15,7 +15,7 @@ pytest.importorskip("lightning", reason="needs the extra train")
 pytest.importorskip("transformers", reason="needs the extra train")
 
 from homeguard.training import tokens  # noqa: E402 - after the skip
-from homeguard.training.export import export_joint  # noqa: E402 - after the skip
+from homeguard.training.export import export_joint, load_joint  # noqa: E402 - after the skip
 from homeguard.training.joint import (  # noqa: E402 - after the skip
     SMALL,
     JointModel,
@@ -25,8 +25,8 @@ from homeguard.training.joint import (  # noqa: E402 - after the skip
     ctc_loss,
     guide_loss,
     label_loss,
+    load_head,
     recipe,
-    take_over,
     train,
 )
 from homeguard.training.mixture import Batch, Example, MixtureOptions, collate  # noqa: E402 - after the skip
@@ -126,13 +126,31 @@ def test_what_ships_is_a_start_of_its_own(tmp_path: Path) -> None:
     export_joint(shipped, vocabulary, tmp_path)
     chosen = recipe("ignored", MixtureOptions(tmp_path), tmp_path / "run", tmp_path)
     task = JointTask(chosen)
-    take_over(task, tmp_path)
+    load_head(task.model, tmp_path)
     assert chosen.ctc_weight == 0.0
     assert task.vocabulary.ids("불이야") == vocabulary.ids("불이야")
     mel = torch.randn(1, 80, 500)
     with torch.inference_mode():
         before, after = (m.head(m.encode(mel)) for m in (shipped, task.model.eval()))
     assert torch.allclose(before, after, atol=0.1)
+
+
+def test_the_mean_with_what_ships_lies_between(tmp_path: Path) -> None:
+    whisper, vocabulary = base_model(SMALL)
+    export_joint(JointModel(whisper), vocabulary, tmp_path / "models")
+    chosen = recipe("ignored", MixtureOptions(tmp_path), tmp_path / "run", tmp_path / "models")
+    task = JointTask(chosen)
+    (tmp_path / "run").mkdir()
+    vocabulary.write(tmp_path / "run")
+    torch.save({"state_dict": task.state_dict()}, tmp_path / "run" / "last.ckpt")
+
+    runs = [tmp_path / "models", tmp_path / "run"]
+    mean, kept = load_joint(runs, chosen.base)
+    first, second = (load_joint([run], chosen.base)[0] for run in runs)
+    layers = [m.head.mlp[1].weight for m in (mean, first, second)]
+    assert torch.allclose(layers[0], (layers[1] + layers[2]) / 2, atol=1e-6)
+    assert not torch.allclose(layers[1], layers[2])
+    assert kept.ids("불이야") == vocabulary.ids("불이야")
 
 
 @pytest.mark.skipif(
