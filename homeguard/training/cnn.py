@@ -24,7 +24,6 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
-from homeguard.labels import Category
 from homeguard.mel import Float32
 from homeguard.training.augment import mask_mel, mix_mels, simulate_rooms
 from homeguard.training.cnn_export import CnnResult, Network, deliver, judge, write_record
@@ -39,6 +38,7 @@ from homeguard.training.corpus import (
     summary,
 )
 from homeguard.training.errors import DivergedError
+from homeguard.training.losses import alarm_loss
 from homeguard.training.metrics import is_emergency
 from homeguard.training.networks import (
     Architecture,
@@ -259,18 +259,6 @@ class _Lesson(lightning.LightningModule):
         target = (torch.log1p(embeddings) - self.mean) / self.deviation
         heard = ~target.isnan().any(dim=2)
         return nn.functional.mse_loss(guess[heard], target[heard])
-
-
-def alarm_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of emergency or not: of the summed probabilities of either side's categories.
-
-    `logits` (b, 19), `labels` (b,). A mistake among emergencies costs nothing here.
-    """
-    dangerous = torch.tensor([category.is_emergency for category in Category], device=labels.device)
-    log_probs = logits.log_softmax(dim=1)
-    calm = log_probs[:, ~dangerous].logsumexp(dim=1)
-    alarm = log_probs[:, dangerous].logsumexp(dim=1)
-    return -torch.where(dangerous[labels], alarm, calm).mean()
 
 
 def _fit(lesson: _Lesson, options: CnnOptions, pool: WindowPool, held_out: Windows) -> Network:

@@ -26,6 +26,7 @@ from transformers import WhisperConfig, WhisperForConditionalGeneration
 from homeguard.labels import Category
 from homeguard.mel import N_MELS
 from homeguard.training import tokens
+from homeguard.training.losses import alarm_loss
 from homeguard.training.mixture import Batch, Mixture, MixtureOptions
 from homeguard.training.published import Cut
 from homeguard.training.published import load as load_published
@@ -59,6 +60,7 @@ class JointOptions:
     warmup_steps: int = 300
     decay_from: float = 0.3  # share of the steps after which the rate falls
     label_share: float = 0.3
+    alarm_weight: float = 0.0  # within the label's loss: that of emergency or not
     ctc_weight: float = 0.4
     guide_weight: float = 2.0
     freeze_encoder: bool = False
@@ -76,14 +78,14 @@ def recipe(
     """The options that the shipped models were trained with: of SMALL, or of a published Whisper.
 
     A published one can write already: lower rates, no guide, no first phase, more real speech. A
-    folder of shipped models as `start` is its own base; it goes on without CTC, whose layer does
-    not ship.
+    folder of shipped models as `start` is its own base. What ships goes on without CTC, whose layer
+    stayed behind.
     """
-    shipped = start is not None and start.is_dir()
-    if start is not None and shipped:
+    if start is not None and start.is_dir():
         base = str(start / WHISPER_DIR)
     if base == SMALL:
         return JointOptions(data, out_dir, start=start)
+    shipped = (Path(base).parent / HEAD_DIR).is_dir()
     return JointOptions(
         replace(data, speech_share=0.45, real_share=0.25, short_share=0.2),
         out_dir,
@@ -179,7 +181,8 @@ class JointTask(lightning.LightningModule):
         """The weighted sum of the losses of one batch."""
         chosen = self.options
         encoding = self.model.encode(batch.log_mel)
-        losses = {"label": label_loss(self.model.head(encoding), batch.labels)}
+        answers = self.model.head(encoding)
+        losses = {"label": label_loss(answers, batch.labels, chosen.alarm_weight)}
         guided = chosen.guide_weight > 0.0
         logits, attentions = self.model.decode(encoding, batch.inputs, attentions=guided)
         losses["text"] = functional.cross_entropy(
@@ -288,12 +291,14 @@ def _small(attention: str) -> WhisperForConditionalGeneration:
     return WhisperForConditionalGeneration(WhisperConfig(**settings))
 
 
-def label_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy over the windows that have a label; 0 where none has."""
+def label_loss(logits: Tensor, labels: Tensor, alarm_weight: float = 0.0) -> Tensor:
+    """Cross-entropy over the windows that have a label, and of the alarm; 0 where none has."""
     known = labels != IGNORED
     if not known.any():
         return logits.sum() * 0.0
-    return functional.cross_entropy(logits[known].float(), labels[known], label_smoothing=0.05)
+    told, labels = logits[known].float(), labels[known]
+    loss = functional.cross_entropy(told, labels, label_smoothing=0.05)
+    return loss + alarm_weight * alarm_loss(told, labels) if alarm_weight else loss
 
 
 def ctc_loss(logits: Tensor, batch: Batch) -> Tensor:

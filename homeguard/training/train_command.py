@@ -41,6 +41,9 @@ JointStart = Annotated[
     ),
 ]
 Free = Annotated[bool, typer.Option("--free", help="Learn from free licences and synthesis alone.")]
+AlarmWeight = Annotated[
+    float, typer.Option(help="Weight of the loss of emergency or not, beside the categories'.")
+]
 Seed = Annotated[int, typer.Option("--seed")]
 CACHE = Path("lab/cache")
 
@@ -79,9 +82,7 @@ def cnn(
     corregularization: Annotated[
         float, typer.Option(help="Weight of the term that pushes filters apart.")
     ] = 0.0,
-    alarm_weight: Annotated[
-        float, typer.Option(help="Weight of the loss of emergency or not, beside the categories'.")
-    ] = 0.0,
+    alarm_weight: AlarmWeight = 0.0,
     select: Annotated[
         bool, typer.Option("--select", help="Drop what is foreign in recordings (GDS).")
     ] = False,
@@ -142,6 +143,10 @@ def joint(
     label_share: Annotated[
         float | None, typer.Option(help="Of the loss; the text has the rest.")
     ] = None,
+    alarm_weight: AlarmWeight = 0.0,
+    speech_share: Annotated[
+        float | None, typer.Option(help="Of the windows; the others are sounds.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Otherwise as the recipe of BASE says.")] = None,
     short_steps: Annotated[
         int | None, typer.Option(help="Of them on short speech alone, first.")
@@ -165,8 +170,12 @@ def joint(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
     }
+    options = recipe(base, mixture, out, start)
+    if speech_share is not None:
+        options = replace(options, data=replace(options.data, speech_share=speech_share))
     options = replace(
-        recipe(base, mixture, out, start),
+        options,
+        alarm_weight=alarm_weight,
         freeze_encoder=freeze_encoder,
         precision=precision,
         devices=devices,

@@ -19,9 +19,10 @@ onnx = pytest.importorskip("onnx")
 
 from homeguard.labels import Category  # noqa: E402 - after the skip
 from homeguard.training import networks  # noqa: E402 - after the skip
-from homeguard.training.cnn import CnnOptions, alarm_loss, train_cnn  # noqa: E402 - after the skip
+from homeguard.training.cnn import CnnOptions, train_cnn  # noqa: E402 - after the skip
 from homeguard.training.cnn_export import export_onnx  # noqa: E402 - after the skip
 from homeguard.training.errors import DivergedError  # noqa: E402 - after the skip
+from homeguard.training.losses import alarm_loss  # noqa: E402 - after the skip
 from homeguard.training.pool import PoolOptions  # noqa: E402 - after the skip
 from homeguard.training.sound_models import CnnModel  # noqa: E402 - after the skip
 
