@@ -339,4 +339,12 @@ def _write(
         "history": history,
         "data": data,
     }
-    write_record(options.out, record)
+    before = _record_of(options.start) if options.start else None
+    write_record(options.out, record | ({"began_with": before} if before else {}))
+
+
+def _record_of(start: Path) -> object:
+    """What led to a start, from the training.json beside it; None where there is none."""
+    run = start.parent.parent if start.parent.name == "checkpoints" else start.parent
+    file = run / "training.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None

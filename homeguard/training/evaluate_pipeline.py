@@ -3,12 +3,14 @@
     python -m homeguard.training.evaluate_pipeline clips MANIFEST --split val --out clips.json
     python -m homeguard.training.evaluate_pipeline scenes MANIFEST --hours 24 --out scenes.json
     python -m homeguard.training.evaluate_pipeline sweep heard.jsonl --out sweep.json
+    python -m homeguard.training.evaluate_pipeline peer MANIFEST --yamnet FILE --out peer.json
 
 `scenes` hears first and scores then; with `--heard` what was heard is kept, and is scored again
 without hearing when the file is there. Several runs may share the hours (`--from-hour`): their
 files, one after another in one, are scored as one. `--every-voter` asks voters that could not
 matter too, as a sweep of thresholds needs. Hearing takes minutes for every hour of sound;
-`--budget-min` stops it between two scenes, and the figures are of what was heard.
+`--budget-min` stops it between two scenes, and the figures are of what was heard. `peer` gives
+YAMNet's figures, with a head trained on the same clips.
 """
 
 from __future__ import annotations
@@ -29,7 +31,14 @@ from homeguard import config as configuration
 from homeguard.config import Config
 from homeguard.domain import HomeGuardError
 from homeguard.training import clip_scores, scene_scores, scene_sweep
-from homeguard.training.corpus import CorpusError, open_audio, read_manifest, select, summary
+from homeguard.training.corpus import (
+    USABLE_LICENCES,
+    open_audio,
+    read_manifest,
+    select,
+    summary,
+)
+from homeguard.training.errors import LabError
 from homeguard.training.repertoire import Repertoire
 from homeguard.training.scene_hearing import hear_scenes, load, offline, save
 from homeguard.training.scenes import EventPlan, Scene, event_scenes, ordinary_scene
@@ -45,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         record = given.run(given)
-    except (HomeGuardError, CorpusError, OSError) as exc:
+    except (HomeGuardError, LabError, OSError) as exc:
         print(exc, file=sys.stderr)  # noqa: T201  (a command's own output)
         return 2
     given.out.parent.mkdir(parents=True, exist_ok=True)
@@ -111,6 +120,15 @@ def _sweep(given: argparse.Namespace) -> dict[str, Any]:
     return {"kind": "sweep", "outcomes": [asdict(outcome) for outcome in outcomes]}
 
 
+def _peer(given: argparse.Namespace) -> dict[str, Any]:
+    from homeguard.training import peer  # noqa: PLC0415 - LiteRT, which nothing else here needs
+
+    clips = read_manifest(given.manifest, USABLE_LICENCES)
+    audio = open_audio(clips, given.cache)
+    found = peer.measure(given.yamnet, clips, audio, given.cache, given.split)
+    return {"kind": "peer", "split": given.split, "data": summary(clips), "yamnet": found}
+
+
 def _line(outcome: scene_sweep.Outcome) -> str:
     s = outcome.setting
     recall = " ".join(f"{snr} dB {share.share:.2f}" for snr, share in outcome.recall.items())
@@ -166,14 +184,17 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True)
-    for name, run in (("clips", _clips), ("scenes", _scenes)):
+    for name, run in (("clips", _clips), ("scenes", _scenes), ("peer", _peer)):
         command = commands.add_parser(name)
         command.set_defaults(run=run)
         command.add_argument("manifest", type=Path)
         command.add_argument("--split", choices=("train", "val", "test"), default="val")
         command.add_argument("--cache", type=Path, default=Path("lab/cache"))
-        command.add_argument("--config", type=Path, help="config.yaml; the defaults if not given")
         command.add_argument("--out", type=Path, required=True)
+        if name == "peer":
+            command.add_argument("--yamnet", type=Path, required=True, help="yamnet.tflite")
+            continue
+        command.add_argument("--config", type=Path, help="config.yaml; the defaults if not given")
         if name == "clips":
             command.add_argument("--limit", type=int, help="at most so many clips, at random")
             continue

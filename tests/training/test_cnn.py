@@ -129,10 +129,13 @@ def test_what_ships_can_be_trained_on(small: CnnOptions, tmp_path: Path) -> None
     mel = np.random.default_rng(3).random((80, 500), dtype=np.float32)
     before, after = (CnnModel(model).logits(mel) for model in (first.model, second.model))
     np.testing.assert_allclose(after, before, atol=0.02)
+    told = json.loads((more.out / "training.json").read_text(encoding="utf-8"))
+    assert told["began_with"]["options"]["out"] == small.out.name
 
 
 def test_a_mistake_among_emergencies_is_no_mistake_of_the_alarm() -> None:
-    fire, fall, indoor = (list(Category).index(c) for c in ("fire", "fall", "indoor"))
+    places = {category: place for place, category in enumerate(Category)}
+    fire, fall, indoor = (places[c] for c in (Category.FIRE, Category.FALL, Category.INDOOR))
     logits = torch.full((1, len(Category)), -20.0)
     logits[0, fire] = 20.0
     assert float(alarm_loss(logits, torch.tensor([fall]))) < 1e-6
