@@ -32,7 +32,7 @@ SPOKEN = (
 )
 SOUNDS = (
     "starts from YAMNet's weights (Google, Apache-2.0, changed); home-sounds train, free, nc and "
-    "nc-nd; sounds of free games (Debian); synthesised sounds"
+    "nc-nd; sounds of free games, loops, announcements (Debian); synthesised sounds"
 )
 
 MADE = "synthesised sounds"

@@ -1,4 +1,4 @@
-"""More recordings to learn from: the sounds of free games, as Debian packages them.
+"""More recordings to learn from: the sounds of free games and their like, as Debian packages them.
 
 Real recordings of emergencies are few. Games hold hundreds of cries, shots, breaking panes and
 thunders by other people and microphones, under licences that let anybody learn from them (Debian

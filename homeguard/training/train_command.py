@@ -261,7 +261,10 @@ def game_sounds(
         Path, typer.Option(help="Where Debian's packages are unpacked: kept.")
     ] = Path("lab/packages"),
 ) -> None:
-    """Cut more recordings from free games that Debian packages; they are of the split train."""
+    """Cut more recordings from what Debian packages: games first of all, music, announcements.
+
+    OUT/manifest.csv is of the split train; OUT/scenes.csv adds packages held out for val's scenes.
+    """
     from homeguard.training.game_sounds import fetch, gather
 
     fetch(packages)
