@@ -32,6 +32,7 @@ from homeguard.config import Config
 from homeguard.domain import HomeGuardError
 from homeguard.training import clip_scores, scene_scores, scene_sweep
 from homeguard.training.corpus import (
+    SPLITS,
     USABLE_LICENCES,
     open_audio,
     read_manifest,
@@ -42,7 +43,7 @@ from homeguard.training.errors import LabError
 from homeguard.training.repertoire import Repertoire
 from homeguard.training.scene_hearing import hear_scenes, load, offline, save
 from homeguard.training.scenes import EventPlan, Scene, event_scenes, ordinary_scene
-from homeguard.training.speech import SpeechOptions, open_speech
+from homeguard.training.speech import HELD_OUT, SpeechOptions, open_speech
 from homeguard.voting.registry import Registry
 
 _THRESHOLDS = (None, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -141,7 +142,8 @@ def _line(outcome: scene_sweep.Outcome) -> str:
 
 def _made_scenes(given: argparse.Namespace) -> Iterator[Scene]:
     clips = read_manifest(given.manifest)
-    speech = open_speech(SpeechOptions(), given.cache) if given.speech else None
+    splits = HELD_OUT if given.split in HELD_OUT else SPLITS
+    speech = open_speech(SpeechOptions(), given.cache, splits=splits) if given.speech else None
     repertoire = Repertoire(given.split, clips, open_audio(clips, given.cache), speech)
     plan = EventPlan(recorded=given.recorded, spoken=given.spoken if speech else 0, made=given.made)
     if given.events:

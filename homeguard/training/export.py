@@ -37,7 +37,7 @@ from homeguard.training.joint import (
 from homeguard.training.published import Cut
 from homeguard.training.recognise import WINDOW_S, Transcriber, measure
 from homeguard.training.shrink import store_int8
-from homeguard.training.speech import SpeechCorpus, SpeechOptions, open_speech
+from homeguard.training.speech import HELD_OUT, SpeechCorpus, SpeechOptions, open_speech
 from homeguard.training.vocabulary import Vocabulary
 
 State: TypeAlias = dict[str, torch.Tensor]
@@ -87,12 +87,13 @@ class ExportOptions:
 def export(options: ExportOptions) -> Parity:
     """Export the mean of the runs, compare it with torch, measure it.
 
-    Writes whisper-home/ with metrics.json, and encoder-head/. Raises ExportError when the export
-    strays.
+    Writes whisper-home/ with metrics.json and training.json, and encoder-head/. Raises ExportError
+    when the export strays.
     """
     model, vocabulary = load_joint(options.run_dirs, options.base, options.cut)
+    record = {"mean_of": [training_record(run) for run in options.run_dirs]}
     export_joint(model, vocabulary, options.out_dir)
-    corpus = open_speech(options.speech, options.cache_dir)
+    corpus = open_speech(options.speech, options.cache_dir, splits=HELD_OUT)
     clips = select(read_manifest(options.manifest), "val") if options.manifest else ()
     audio = open_audio(clips, options.cache_dir) if clips else None
     parity = compare(
@@ -109,6 +110,7 @@ def export(options: ExportOptions) -> Parity:
         "runs": [run.name for run in options.run_dirs],
     }
     _write_json(options.out_dir / WHISPER_DIR / "metrics.json", metrics)
+    _write_json(options.out_dir / WHISPER_DIR / "training.json", record)
     return parity
 
 
@@ -148,6 +150,30 @@ def _checkpoints(run: Path) -> list[Path]:
         message = f"{run} holds no checkpoint to export: train first"
         raise ExportError(message)
     return found
+
+
+def training_record(run: Path) -> dict[str, object]:
+    """The options and checkpoints of a run and what it began with, as far as they are on disk."""
+    if _ships(run):
+        file = run / WHISPER_DIR / "training.json"
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+    file = (run.parent if run.is_file() else run) / "options.json"
+    options = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    record = {
+        "options": _without_folders(options),
+        "checkpoints": [path.stem for path in _checkpoints(run)],
+    }
+    start = options.get("start")
+    return record | (
+        {"began_with": training_record(Path(start))} if start and _ships(Path(start)) else {}
+    )
+
+
+def _without_folders(value: object) -> object:
+    """The same without the folders of whoever ran it."""
+    if isinstance(value, dict):
+        return {name: _without_folders(inner) for name, inner in value.items()}
+    return Path(value).name if isinstance(value, str) and "/" in value else value
 
 
 def _trained(checkpoint: Path) -> State:

@@ -175,20 +175,26 @@ class JointTask(lightning.LightningModule):
         self.model = JointModel(whisper)
         if options.freeze_encoder:
             self.model.whisper.model.encoder.requires_grad_(requires_grad=False)
+        # Without a loss of their own the weights would only decay.
+        self.model.head.requires_grad_(options.label_share > 0.0)
+        self.model.ctc.requires_grad_(options.ctc_weight > 0.0)
         self._seen = 0
 
     def training_step(self, batch: Batch, _index: int) -> Tensor:
         """The weighted sum of the losses of one batch."""
         chosen = self.options
-        encoding = self.model.encode(batch.log_mel)
-        answers = self.model.head(encoding)
-        losses = {"label": label_loss(answers, batch.labels, chosen.alarm_weight)}
+        encoding = self.model.encode(batch.log_mel) if batch.encoding is None else batch.encoding
+        losses = {"label": encoding.new_zeros(()), "ctc": encoding.new_zeros(())}
+        if chosen.label_share > 0.0:
+            answers = self.model.head(encoding)
+            losses["label"] = label_loss(answers, batch.labels, chosen.alarm_weight)
         guided = chosen.guide_weight > 0.0
         logits, attentions = self.model.decode(encoding, batch.inputs, attentions=guided)
         losses["text"] = functional.cross_entropy(
             logits.float().flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED
         )
-        losses["ctc"] = ctc_loss(self.model.ctc(encoding), batch)
+        if chosen.ctc_weight > 0.0:
+            losses["ctc"] = ctc_loss(self.model.ctc(encoding), batch)
         losses["guide"] = guide_loss(attentions, batch) if guided else encoding.new_zeros(())
         progress = self.global_step / chosen.steps
         guide = chosen.guide_weight * max(0.05, 1.0 - 3.0 * progress)

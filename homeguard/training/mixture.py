@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+import ctranslate2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import IterableDataset
+from torch.utils.data import IterableDataset, get_worker_info
 
 from homeguard.labels import NORMALS, Category
 from homeguard.mel import SAMPLE_RATE, Float32, log_mel
@@ -43,10 +44,12 @@ _CALM: frozenset[Kind] = frozenset({"words", "harmless"})
 _RECORDED_TALK = 0.75  # of the beds in which somebody speaks; the others are synthesised
 _TEXT_START = 3  # the place in the decoder's input whose output is the first letter
 _FRAME_SAMPLES = SAMPLE_RATE // 50  # one encoder frame: 20 ms
-# Somebody may be speaking in these: what the decoder should write is unknown.
-_VOICED = frozenset(
-    {"children_playing", "crowd", "radio", "singing", "street_music", "music", "metro_cabin"}
+# Somebody may be heard in these, but no words to write down: the decoder is to end at once.
+_BABBLE = frozenset(
+    {"children_playing", "crowd", "singing", "street_music", "music", "metro_cabin"}
 )
+# Somebody may be speaking in these: what the decoder should write is unknown.
+_VOICED = _BABBLE | {"radio"}
 # Under speech whose words are known, these do not add words of their own.
 _TUNES = frozenset({"music", "street_music"})
 _CATEGORY_INDEX = {category: index for index, category in enumerate(Category)}
@@ -75,6 +78,8 @@ class MixtureOptions:
     short_s: float = 2.56  # never 1.6 s, see homeguard.mel's callers: 80 encoder frames
     window_s: float = 5.0
     workers: int = 1
+    # Of a CTranslate2 Whisper whose encoder stays as it is: it runs here, at half of torch's cost.
+    encoder: Path | None = None
 
 
 class Example(NamedTuple):
@@ -98,6 +103,7 @@ class Batch(NamedTuple):
     letter_counts: Tensor  # (b,), 0 without text
     speech_frames: Tensor  # (b, 2) first and last encoder frame of the speech
     text_start: int
+    encoding: Tensor | None = None  # (b, frames / 2, d_model) where `encoder` is given
 
 
 class Mixture(IterableDataset[Batch]):
@@ -121,10 +127,15 @@ class Mixture(IterableDataset[Batch]):
         self._sounds = SoundPart(options)
 
     def __iter__(self) -> Iterator[Batch]:
+        encoder = FrozenEncoder(self._options.encoder) if self._options.encoder else None
+        worker = get_worker_info()
+        every = worker.num_workers if worker else 1
+        self.step += worker.id if worker else 0
         while True:
             rng = np.random.default_rng([self._seed, self.step])
-            yield collate(self._examples(rng), rng, self._vocabulary, self._options.masked)
-            self.step += 1
+            batch = collate(self._examples(rng), rng, self._vocabulary, self._options.masked)
+            yield batch._replace(encoding=encoder(batch.log_mel)) if encoder else batch
+            self.step += every
 
     def _examples(self, rng: np.random.Generator) -> list[Example]:
         chosen = self._options
@@ -141,6 +152,24 @@ class Mixture(IterableDataset[Batch]):
             else self._sounds.example(window_s, rng)
             for _ in range(self._batch_size)
         ]
+
+
+class FrozenEncoder:
+    """A frozen encoder, as the daemon runs it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._model = ctranslate2.models.Whisper(
+            str(folder), device="cpu", compute_type="int8", intra_threads=1
+        )
+
+    def __call__(self, log_mel: Tensor) -> Tensor:
+        """(batch, n_mels, n_frames) to (batch, n_frames / 2, d_model)."""
+        # One by one: larger batches leave the processor's cache and take longer.
+        return torch.cat([self._encoded(mel) for mel in log_mel.split(1)])
+
+    def _encoded(self, log_mel: Tensor) -> Tensor:
+        features = ctranslate2.StorageView.from_array(np.ascontiguousarray(log_mel.numpy()))
+        return torch.from_numpy(np.array(self._model.encode(features, to_cpu=True)))
 
 
 class SpokenPart:
@@ -243,7 +272,7 @@ class SoundPart:
             clip = self._clips[int(rng.choice(len(self._clips), p=self._clip_weights))]
             assert self._audio is not None  # noqa: S101  (there are clips)
             category, sound = clip.category, self._audio.samples(clip)
-            text = "" if _is_wordless(clip) else None
+            text = "" if _is_wordless(clip) or clip.event in _BABBLE else None
         bed, talks = self._bed(rng)
         heard = augmenter.window(sound, bed, rng)
         text = None if talks else text

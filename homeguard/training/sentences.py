@@ -4,7 +4,8 @@
 mark `core` for what every transcriber must know (always in the training split). A pattern with all
 its forms belongs to one split, so that a held-out sentence is no variant of a trained one. Those of
 `phrases/<language>.more.tsv` are all of train, so that more of them leave val and test as they are.
-Word sequences make the decoder learn sounds and not sentences; their words are split likewise.
+Word sequences make the decoder learn sounds and not sentences; their words are split likewise. So
+do the examples that WordNet gives for its words, of train alone.
 """
 
 # ruff: noqa: PLR2004  (the numbers are the recipe)
@@ -37,6 +38,8 @@ WORD_LISTS: dict[Language, Path] = {
     "ko": Path("/usr/share/hunspell/ko.dic"),
     "en": Path("/usr/share/dict/american-english-small"),
 }
+# Of Debian's package wordnet-base: files whose glosses quote how a word is used.
+EXAMPLES_DIR = Path("/usr/share/wordnet")
 
 _HELD_OUT_PERCENT: dict[Split, range] = {"val": range(10), "test": range(10, 20)}
 _ALTERNATIVES = re.compile(r"\{([^{}]*)\}")
@@ -46,6 +49,12 @@ _DIGIT_NAMES: dict[Language, tuple[str, ...]] = {
 }
 _KOREAN_WORD = re.compile(r"[가-힣]{1,5}")
 _ENGLISH_WORD = re.compile(r"[a-z]{2,12}")
+_EXAMPLE = re.compile(r'"([A-Za-z][A-Za-z\', -]{7,56})["!?.;]')
+# What follows a Korean word in speech: particles and endings that a word list leaves out.
+_KOREAN_TAILS = (
+    *("은", "는", "이", "가", "을", "를", "에", "에서", "으로", "로", "도", "만", "까지", "부터"),
+    *("한테", "이랑", "하고", "요", "인데", "이에요", "예요", "해요", "했어요", "합니다", "했는데"),
+)
 _URGENT: dict[Language, tuple[str, ...]] = {
     "ko": ("제발", "아", "아이고", "여기요", "빨리", "어떡해", "저기요"),
     "en": ("please", "oh no", "oh my god", "quick", "hello", "hey", "oh"),
@@ -133,6 +142,31 @@ def word_sequence(language: Language, split: Split, count: int, rng: np.random.G
     """`count` words of the split drawn evenly, joined by spaces."""
     pool = words(language, split)
     return " ".join(pool[i] for i in rng.integers(len(pool), size=count))
+
+
+def tailed_sequence(split: Split, count: int, rng: np.random.Generator) -> str:
+    """As `word_sequence` in Korean, every second word with a particle or an ending."""
+    found = word_sequence("ko", split, count, rng).split()
+    return " ".join(w + str(rng.choice(_KOREAN_TAILS)) if rng.random() < 0.5 else w for w in found)
+
+
+@cache
+def examples() -> tuple[str, ...]:
+    """English phrases that WordNet quotes, of two to ten words, none of which val or test have.
+
+    Raises SentenceError without WordNet's files.
+    """
+    files = sorted(EXAMPLES_DIR.glob("data.*"))
+    if not files:
+        message = f"{EXAMPLES_DIR}/data.* is missing: apt install wordnet-base"
+        raise SentenceError(message)
+    held_out = _held_out("en", PHRASES_DIR)
+    quoted = (q for file in files for q in _EXAMPLE.findall(file.read_text(encoding="utf-8")))
+    return tuple(
+        q
+        for q in dict.fromkeys(quoted)
+        if 2 <= len(q.split()) <= 10 and normalise(q) not in held_out
+    )
 
 
 def split_of(group: str) -> Split:

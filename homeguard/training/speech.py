@@ -29,14 +29,17 @@ from rich.progress import track
 from homeguard.labels import Category
 from homeguard.mel import SAMPLE_RATE, Float32
 from homeguard.text import normalise
-from homeguard.training.corpus import Split
+from homeguard.training.corpus import SPLITS, Split
 from homeguard.training.errors import LabError
 from homeguard.training.sentences import (
     LANGUAGES,
+    SOURCES,
     Language,
     Sentence,
+    examples,
     sentences,
     spoken,
+    tailed_sequence,
     urgent_form,
     word_sequence,
 )
@@ -79,7 +82,11 @@ class SpeechError(LabError):
 
 @dataclass(frozen=True, slots=True)
 class SpeechOptions:
-    """How many renderings of each kind; val and test get `held_out` per kind and language."""
+    """How many renderings of each kind; val and test get `held_out` per kind and language.
+
+    `wide` speaks all that is written for train, that for the text classifier too, and of the words
+    half as phrases: English ones of WordNet, Korean words with particles and endings.
+    """
 
     words: int = 20_000
     distress: int = 8_000
@@ -87,6 +94,12 @@ class SpeechOptions:
     held_out: int = 150
     max_s: float = 4.7
     seed: int = 11
+    wide: bool = False
+
+
+# For a transcriber that knows the narrow one: other sentences, no held-out ones of its own.
+WIDE = SpeechOptions(words=34_000, distress=12_000, harmless=14_000, held_out=0, seed=12, wide=True)
+HELD_OUT: tuple[Split, ...] = ("val", "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +145,17 @@ class SpeechCorpus:
         return pcm.astype(np.float32) / np.float32(_INT16_FULL_SCALE)
 
 
-def open_speech(options: SpeechOptions, cache_dir: Path, workers: int = 1) -> SpeechCorpus:
-    """The corpus of `options`, rendered on the first call; raises SpeechError."""
-    key = hashlib.sha256(json.dumps(asdict(options), sort_keys=True).encode()).hexdigest()[:12]
+def open_speech(
+    options: SpeechOptions, cache_dir: Path, workers: int = 1, splits: tuple[Split, ...] = SPLITS
+) -> SpeechCorpus:
+    """The corpus of `options`, its `splits` rendered on the first call; raises SpeechError."""
+    asked = json.dumps([asdict(options), splits], sort_keys=True)
+    key = hashlib.sha256(asked.encode()).hexdigest()[:12]
     index_file, data_file = (cache_dir / f"speech-{key}.{end}" for end in ("json", "pcm"))
     if not index_file.exists():
         cache_dir.mkdir(parents=True, exist_ok=True)
-        _render_all(plan(options), options.max_s, data_file, index_file, workers)
+        planned = [u for u in plan(options) if u.split in splits]
+        _render_all(planned, options.max_s, data_file, index_file, workers)
     rows = json.loads(index_file.read_text(encoding="utf-8"))
     utterances = [_utterance(row) for row in rows]
     return SpeechCorpus(utterances, np.memmap(data_file, dtype=np.int16, mode="r"))
@@ -150,6 +167,7 @@ def plan(options: SpeechOptions) -> tuple[Utterance, ...]:
     planned: list[Utterance] = []
     for language in LANGUAGES:
         written = sentences(language)
+        taught = _all_written(language) if options.wide else written
         share = 0.55 if language == "ko" else 0.45
         counts: dict[Kind, int] = {
             "distress": round(options.distress * share),
@@ -157,7 +175,7 @@ def plan(options: SpeechOptions) -> tuple[Utterance, ...]:
             "words": round(options.words * share),
         }
         for kind, count in counts.items():
-            planned += _planned(kind, count, "train", language, written, rng)
+            planned += _planned(kind, count, "train", language, taught, rng, wide=options.wide)
         for split in ("val", "test"):
             for kind in KINDS:
                 planned += _planned(kind, options.held_out, split, language, written, rng)
@@ -196,6 +214,8 @@ def _planned(
     language: Language,
     written: Sequence[Sentence],
     rng: np.random.Generator,
+    *,
+    wide: bool = False,
 ) -> Iterator[Utterance]:
     pool = [s for s in written if _is_of(s, kind, split)]
     if kind != "words" and not pool:
@@ -203,7 +223,8 @@ def _planned(
     for number in range(count):
         category = Category.INDOOR
         if kind == "words":
-            text = word_sequence(language, split, _word_count(language, rng), rng)
+            draw = _phrase if wide and rng.random() < 0.5 else word_sequence
+            text = draw(language, split, _word_count(language, rng), rng)
         else:
             sentence = pool[number % len(pool)]
             category = sentence.category
@@ -216,6 +237,17 @@ def _is_of(sentence: Sentence, kind: Kind, split: Split) -> bool:
     if kind == "core":
         return sentence.is_core and sentence.category.is_emergency
     return sentence.split == split and sentence.category.is_emergency == (kind == "distress")
+
+
+def _all_written(language: Language) -> tuple[Sentence, ...]:
+    return tuple(s for source in SOURCES for s in sentences(language, source=source))
+
+
+def _phrase(language: Language, split: Split, count: int, rng: np.random.Generator) -> str:
+    if language == "ko":
+        return tailed_sequence(split, count, rng)
+    quoted = examples()
+    return quoted[int(rng.integers(len(quoted)))]
 
 
 def _word_count(language: Language, rng: np.random.Generator) -> int:

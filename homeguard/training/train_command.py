@@ -139,13 +139,21 @@ def joint(
     ] = "small-192",
     start: JointStart = None,
     free: Free = False,
-    freeze_encoder: Annotated[bool, typer.Option(help="Fit decoder and head only.")] = False,
+    freeze_encoder: Annotated[
+        bool, typer.Option(help="Fit decoder and head only; what ships then encodes, in int8.")
+    ] = False,
     label_share: Annotated[
-        float | None, typer.Option(help="Of the loss; the text has the rest.")
+        float | None, typer.Option(help="Of the loss; the text has the rest. 0 leaves the head.")
     ] = None,
+    wide_speech: Annotated[
+        bool, typer.Option(help="Many more sentences are spoken; needs wordnet-base.")
+    ] = False,
     alarm_weight: AlarmWeight = 0.0,
     speech_share: Annotated[
         float | None, typer.Option(help="Of the windows; the others are sounds.")
+    ] = None,
+    short_share: Annotated[
+        float | None, typer.Option(help="Of the batches: windows of 2.56 s, which cost half.")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Otherwise as the recipe of BASE says.")] = None,
     short_steps: Annotated[
@@ -161,8 +169,14 @@ def joint(
     """Train Whisper's text and the categories jointly; resumes where OUT has a checkpoint."""
     from homeguard.training.joint import recipe, train
     from homeguard.training.mixture import MixtureOptions
+    from homeguard.training.speech import WIDE, SpeechOptions
 
-    mixture = MixtureOptions(cache_dir=cache, manifest=data, licences=_licences(free=free))
+    mixture = MixtureOptions(
+        cache_dir=cache,
+        manifest=data,
+        licences=_licences(free=free),
+        speech=WIDE if wide_speech else SpeechOptions(),
+    )
     asked: dict[str, Any] = {
         "label_share": label_share,
         "steps": steps,
@@ -171,10 +185,14 @@ def joint(
         "learning_rate": learning_rate,
     }
     options = recipe(base, mixture, out, start)
-    if speech_share is not None:
-        options = replace(options, data=replace(options.data, speech_share=speech_share))
+    shares: dict[str, Any] = {"speech_share": speech_share, "short_share": short_share}
+    shares = {name: share for name, share in shares.items() if share is not None}
+    # A published one is no CTranslate2 folder of the window's length, and torch has to encode.
+    ships = start is not None and start.is_dir()
+    encoder = Path(options.base) if ships and freeze_encoder else None
     options = replace(
         options,
+        data=replace(options.data, encoder=encoder, **shares),
         alarm_weight=alarm_weight,
         freeze_encoder=freeze_encoder,
         precision=precision,

@@ -134,6 +134,26 @@ class TestExport:
         with pytest.raises(ExportError, match="write with other pieces"):
             export(options)
 
+    def test_the_record_of_a_run_tells_what_it_began_with_and_no_folder(
+        self, tmp_path: Path
+    ) -> None:
+        pytest.importorskip("torch", reason="needs the extra train")
+        from homeguard.training.export import training_record  # noqa: PLC0415 - loaded only where it is needed
+
+        models, run = tmp_path / "models", tmp_path / "run"
+        (models / "whisper-home").mkdir(parents=True)
+        (models / "whisper-home" / "training.json").write_text('{"mean_of": []}')
+        run.mkdir()
+        options = {"start": str(models), "steps": 2, "data": {"manifest": str(run / "m.csv")}}
+        (run / "options.json").write_text(json.dumps(options))
+        (run / "step=000002.ckpt").touch()
+        assert training_record(run) == {
+            "options": {"start": "models", "steps": 2, "data": {"manifest": "m.csv"}},
+            "checkpoints": ["step=000002"],
+            "began_with": {"mean_of": []},
+        }
+        assert training_record(models) == {"mean_of": []}
+
     def test_the_daemon_loads_it(self, exported) -> None:
         from homeguard.voting.whisper import Whisper  # noqa: PLC0415 - loaded only where it is needed
 

@@ -18,6 +18,7 @@ from homeguard.training import tokens  # noqa: E402 - after the skip
 from homeguard.training.export import export_joint, load_joint  # noqa: E402 - after the skip
 from homeguard.training.joint import (  # noqa: E402 - after the skip
     SMALL,
+    WHISPER_DIR,
     JointModel,
     JointOptions,
     JointTask,
@@ -29,10 +30,18 @@ from homeguard.training.joint import (  # noqa: E402 - after the skip
     recipe,
     train,
 )
-from homeguard.training.mixture import Batch, Example, MixtureOptions, collate  # noqa: E402 - after the skip
+from homeguard.training.mixture import (  # noqa: E402 - after the skip
+    Batch,
+    Example,
+    FrozenEncoder,
+    Mixture,
+    MixtureOptions,
+    collate,
+)
 from homeguard.training.sentences import WORD_LISTS  # noqa: E402 - after the skip
 from homeguard.training.speech import SpeechOptions  # noqa: E402 - after the skip
 from homeguard.training.vocabulary import letters  # noqa: E402 - after the skip
+from homeguard.voting.registry import bundled_dir  # noqa: E402 - after the skip
 
 pytestmark = [
     pytest.mark.lab,
@@ -153,20 +162,76 @@ def test_the_mean_with_what_ships_lies_between(tmp_path: Path) -> None:
     assert kept.ids("불이야") == vocabulary.ids("불이야")
 
 
-@pytest.mark.skipif(
+def test_a_frozen_encoder_encodes_as_torch_does() -> None:
+    folder = bundled_dir() / WHISPER_DIR
+    whisper, _ = base_model(str(folder))
+    mel = torch.from_numpy(
+        np.random.default_rng(0).standard_normal((2, 80, 256)).astype(np.float32)
+    )
+    with torch.inference_mode():
+        expected = JointModel(whisper).eval().encode(mel)
+    found = FrozenEncoder(folder)(mel)
+    assert found.shape == expected.shape == (2, 128, 512)
+    alike = torch.nn.functional.cosine_similarity(found.flatten(1), expected.flatten(1))
+    assert alike.min() > 0.99
+
+
+needs_speech = pytest.mark.skipif(
     shutil.which("espeak-ng") is None
     or shutil.which("flite") is None
     or not all(p.exists() for p in WORD_LISTS.values()),
     reason="needs espeak-ng, flite, hunspell-ko and wamerican-small",
 )
-def test_a_run_resumes_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+
+
+@pytest.fixture
+def spoken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MixtureOptions:
     monkeypatch.setattr(
         "homeguard.training.mixture.simulate_rooms", lambda _cache: (np.ones(1, np.float32),)
     )
     speech = SpeechOptions(words=6, distress=6, harmless=6, held_out=1)
-    data = MixtureOptions(cache_dir=tmp_path / "cache", speech=speech, made_per_recipe=1)
+    return MixtureOptions(cache_dir=tmp_path / "cache", speech=speech, made_per_recipe=1)
+
+
+@needs_speech
+def test_workers_share_out_the_batches(spoken: MixtureOptions) -> None:
+    def first(workers: int) -> list[Batch]:
+        mixture = Mixture(spoken, letters(), batch_size=2, short_steps=0, seed=1)
+        loader = torch.utils.data.DataLoader(mixture, batch_size=None, num_workers=workers)
+        return [batch for batch, _ in zip(loader, range(4), strict=False)]
+
+    for alone, shared in zip(first(0), first(2), strict=True):
+        assert torch.equal(alone.log_mel, shared.log_mel)
+
+
+@needs_speech
+def test_a_decoder_alone_leaves_encoder_and_head(spoken: MixtureOptions, tmp_path: Path) -> None:
+    models = bundled_dir()
+    options = replace(
+        recipe(SMALL, replace(spoken, encoder=models / WHISPER_DIR), tmp_path / "run", models),
+        steps=2,
+        batch_size=2,
+        workers=0,
+        precision="32-true",
+        freeze_encoder=True,
+        label_share=0.0,
+    )
+    whisper, _ = base_model(options.base)
+    begun = JointModel(whisper)
+    load_head(begun, models)
+    trained = torch.load(train(options), weights_only=True)["state_dict"]
+    changed = {
+        name.removeprefix("whisper.model.").partition(".")[0]
+        for name, weight in begun.state_dict().items()
+        if not name.startswith("ctc.") and not torch.equal(trained[f"model.{name}"], weight)
+    }
+    assert changed == {"decoder", "whisper"}  # and the output, which is tied to its embedding
+
+
+@needs_speech
+def test_a_run_resumes_where_it_was(spoken: MixtureOptions, tmp_path: Path) -> None:
     options = JointOptions(
-        data=data,
+        data=spoken,
         out_dir=tmp_path / "run",
         steps=2,
         short_steps=1,

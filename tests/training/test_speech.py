@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +18,23 @@ from homeguard.training.sentences import (
     SOURCES,
     Language,
     SentenceError,
+    examples,
     sentences,
     split_of,
     spoken,
     urgent_form,
     word_sequence,
 )
-from homeguard.training.speech import SpeechError, SpeechOptions, Voice, open_speech, plan, render
+from homeguard.training.speech import (
+    HELD_OUT,
+    WIDE,
+    SpeechError,
+    SpeechOptions,
+    Voice,
+    open_speech,
+    plan,
+    render,
+)
 
 SMALL = SpeechOptions(words=20, distress=20, harmless=20, held_out=6)
 needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng")
@@ -112,6 +123,60 @@ def test_the_plan_is_the_same_every_time() -> None:
     assert plan(SMALL) != plan(replace(SMALL, seed=12))
 
 
+def _wordnet(folder: Path) -> None:
+    held_out = next(s.text for s in sentences("en") if s.split == "test")
+    (folder / "data.noun").write_text(
+        f'00001 | a fright; "she stood stock-still"; "help!"; "{held_out}"\n'
+        '00002 | of number 7; "page 7 is missing"; "the cat, asleep, purred"; "nobody"\n',
+        encoding="utf-8",
+    )
+
+
+@pytest.fixture
+def wordnet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    _wordnet(tmp_path)
+    monkeypatch.setattr(sentences_module, "EXAMPLES_DIR", tmp_path)
+    examples.cache_clear()
+    yield tmp_path
+    examples.cache_clear()
+
+
+@pytest.mark.usefixtures("wordnet")
+def test_examples_are_phrases_that_nothing_holds_out() -> None:
+    assert examples() == ("she stood stock-still", "the cat, asleep, purred")
+
+
+def test_missing_examples_are_named(wordnet: Path) -> None:
+    (wordnet / "data.noun").unlink()
+    with pytest.raises(SentenceError, match="apt install wordnet-base"):
+        examples()
+
+
+@needs_words
+@pytest.mark.usefixtures("wordnet")
+def test_wide_speech_says_what_else_is_written_for_train_and_nothing_held_out() -> None:
+    planned = plan(replace(WIDE, words=60, distress=4_000, harmless=60))
+    held_out = {
+        normalise(spoken(s.text, language))
+        for language in LANGUAGES
+        for source in SOURCES
+        for s in sentences(language, source=source)
+        if s.split != "train"
+    }
+    assert {u.split for u in planned} == {"train"}
+    said = {u.text for u in planned}
+    assert said & {normalise(phrase) for phrase in examples()}
+    assert said & {normalise(s.text) for s in sentences("en", source="more")}
+    trained = {
+        normalise(spoken(s.text, language))
+        for language in LANGUAGES
+        for source in SOURCES
+        for s in sentences(language, source=source)
+        if s.split == "train"
+    }
+    assert not said & (held_out - trained)
+
+
 @needs_words
 def test_voices_of_val_and_test_are_not_trained() -> None:
     def voices(split: str) -> set[str]:
@@ -147,6 +212,10 @@ def test_a_corpus_is_rendered_once(tmp_path: Path) -> None:
     again = open_speech(tiny, tmp_path)
     assert stamp == {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert first.utterances == again.utterances
+    held_out = open_speech(tiny, tmp_path, splits=HELD_OUT)
+    assert [u.said for u in held_out.utterances] == [
+        u.said for u in first.utterances if u.split in HELD_OUT
+    ]
     for utterance in first.utterances:
         samples = again.samples(utterance)
         assert 0 < len(samples) <= 4.7 * 16_000
