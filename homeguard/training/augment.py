@@ -13,6 +13,7 @@ event's label may always be kept.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -256,7 +257,7 @@ def simulate_rooms(cache_dir: Path, count: int = 300, seed: int = 7) -> tuple[Fl
                 disable=not sys.stderr.isatty(),
             )
         ]
-        partial = cached.with_suffix(".partial.npz")
+        partial = cached.with_suffix(f".{os.getpid()}.partial.npz")
         np.savez(partial, *rooms)
         partial.replace(cached)
     with np.load(cached, allow_pickle=False) as archive:

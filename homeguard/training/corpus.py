@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -282,7 +283,8 @@ def _fingerprint(paths: Sequence[Path]) -> str:
 
 def _fill(paths: Sequence[Path], data_file: Path, index_file: Path) -> None:
     slots = np.cumsum([0, *(_slot(path) for path in paths)])
-    partial = data_file.with_suffix(".partial")
+    # Of this process: another one may fill the same cache.
+    partial = data_file.with_suffix(f".{os.getpid()}.partial")
     samples = np.lib.format.open_memmap(
         partial, mode="w+", dtype=np.int16, shape=(max(int(slots[-1]), 1),)
     )

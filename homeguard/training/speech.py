@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -286,7 +287,7 @@ def _render_all(
 
     rows: list[dict[str, object]] = []
     at = 0
-    partial = data_file.with_suffix(".partial")
+    partial = data_file.with_suffix(f".{os.getpid()}.partial")
     with partial.open("wb") as out, ThreadPoolExecutor(workers) as pool:
         for utterance, samples in zip(
             track(
