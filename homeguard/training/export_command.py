@@ -27,7 +27,8 @@ WRITTEN = (
     "transcripts of home-sounds train (free, nc, nc-nd)"
 )
 SPOKEN = (
-    "starts from OpenAI's Whisper base (MIT); espeak-ng and flite renderings of own sentences; "
+    "starts from OpenAI's Whisper base (MIT); espeak-ng and flite renderings of own sentences and "
+    "of WordNet's phrases; "
     "home-sounds train, free, nc and nc-nd; sounds of free games (Debian)"
 )
 SOUNDS = (
