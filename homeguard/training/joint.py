@@ -368,7 +368,7 @@ def train(options: JointOptions) -> Path:
     mixture = Mixture(
         options.data, task.vocabulary, options.batch_size, options.short_steps, options.seed
     )
-    mixture.step = steps_done(last)
+    mixture.step = steps_done(last) * options.devices  # each of them takes a batch a step
     saver = ModelCheckpoint(
         options.out_dir,
         filename="{step:06d}",

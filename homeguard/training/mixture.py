@@ -17,7 +17,7 @@ import ctranslate2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.utils.data import IterableDataset, get_worker_info
 
 from homeguard.labels import NORMALS, Category
@@ -128,9 +128,8 @@ class Mixture(IterableDataset[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:
         encoder = FrozenEncoder(self._options.encoder) if self._options.encoder else None
-        worker = get_worker_info()
-        every = worker.num_workers if worker else 1
-        self.step += worker.id if worker else 0
+        number, every = _place()
+        self.step += number
         while True:
             rng = np.random.default_rng([self._seed, self.step])
             batch = collate(self._examples(rng), rng, self._vocabulary, self._options.masked)
@@ -152,6 +151,18 @@ class Mixture(IterableDataset[Batch]):
             else self._sounds.example(window_s, rng)
             for _ in range(self._batch_size)
         ]
+
+
+def _place() -> tuple[int, int]:
+    """Which of how many processes that make batches this one is: workers, of every DDP rank."""
+    worker = get_worker_info()
+    number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return number, workers
+    return (
+        distributed.get_rank() * workers + number,
+        distributed.get_world_size() * workers,
+    )
 
 
 class FrozenEncoder:

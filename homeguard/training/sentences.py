@@ -4,8 +4,8 @@
 mark `core` for what every transcriber must know (always in the training split). A pattern with all
 its forms belongs to one split, so that a held-out sentence is no variant of a trained one. Those of
 `phrases/<language>.more.tsv` are all of train, so that more of them leave val and test as they are.
-Word sequences make the decoder learn sounds and not sentences; their words are split likewise. So
-do the examples that WordNet gives for its words, of train alone.
+Word sequences make the decoder learn sounds and not sentences; their words are split likewise.
+Phrases that WordNet quotes do too; they are all of train.
 """
 
 # ruff: noqa: PLR2004  (the numbers are the recipe)

@@ -205,6 +205,36 @@ def test_workers_share_out_the_batches(spoken: MixtureOptions) -> None:
 
 
 @needs_speech
+def test_ranks_share_out_the_batches(spoken: MixtureOptions, tmp_path: Path) -> None:
+    def first() -> Batch:
+        return next(iter(Mixture(spoken, letters(), batch_size=2, short_steps=0, seed=1)))
+
+    def second() -> Batch:
+        batches = iter(Mixture(spoken, letters(), batch_size=2, short_steps=0, seed=1))
+        next(batches)
+        return next(batches)
+
+    of_one, after = first(), second()
+    context = torch.multiprocessing.get_context("fork")
+    results = context.Queue()
+
+    def run(rank: int) -> None:
+        torch.distributed.init_process_group(
+            "gloo", init_method=f"file://{tmp_path}/rendezvous", rank=rank, world_size=2
+        )
+        results.put((rank, first().log_mel.numpy()))
+
+    processes = [context.Process(target=run, args=(rank,)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    found = dict(results.get(timeout=60) for _ in processes)
+    for process in processes:
+        process.join()
+    assert np.array_equal(found[0], of_one.log_mel.numpy())
+    assert np.array_equal(found[1], after.log_mel.numpy())
+
+
+@needs_speech
 def test_a_decoder_alone_leaves_encoder_and_head(spoken: MixtureOptions, tmp_path: Path) -> None:
     models = bundled_dir()
     options = replace(
