@@ -71,6 +71,7 @@ class Summary:
     audio_seconds_per_second: float
     incidents: int
     damage: str = ""  # what was wrong with the recording, if anything
+    emergency_windows: int = 0  # judged an emergency, whether an incident came of it or not
 
 
 Record = Decision | Found | Summary
@@ -120,7 +121,13 @@ def analyze(
     duration_s = recording.damage.heard_s
     yield from diary.close(duration_s)
     elapsed_s = max(time.perf_counter() - started, 1e-9)
-    yield Summary(duration_s, duration_s / elapsed_s, diary.incidents, str(recording.damage))
+    yield Summary(
+        duration_s,
+        duration_s / elapsed_s,
+        diary.incidents,
+        str(recording.damage),
+        diary.emergency_windows,
+    )
 
 
 class _Diary:
@@ -130,12 +137,14 @@ class _Diary:
         self._running: dict[str, tuple[Incident, float]] = {}  # id -> as last told, detected_s
         self._decided_s = -math.inf
         self.incidents = 0
+        self.emergency_windows = 0
 
     def records(self, heard: Iterable[Heard]) -> Iterator[Record]:
         for event in heard:
             # The end of the sound may end an incident without deciding anything anew.
             if event.decision.start_s > self._decided_s:
                 self._decided_s = event.decision.start_s
+                self.emergency_windows += event.decision.emergency
                 yield event.decision
             for alert in event.alerts:
                 incident = alert.after

@@ -158,7 +158,16 @@ def test_people_read_a_line_a_file_and_a_table_of_incidents(fire, tmp_path):
     assert result.exit_code == 0
     assert re.search(r"fire\.wav: 1 incident in 0:40\.0 \(\d+ times real time\)", result.stdout)
     assert "quiet.wav: no incident in 0:08.0" in result.stdout
+    assert "judged an emergency" not in result.stdout
     assert "화재 Fire" in result.stdout
+
+
+def test_a_recording_too_short_for_an_incident_is_said_to_be(tmp_path):
+    path = tmp_path / "cry.wav"
+    soundfile.write(path, tone(4, 1, 3), RATE)
+    result = run(path)
+    assert "no incident in 0:04.0" in result.stdout
+    assert "judged an emergency in 1 window(s), too few for an incident" in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -184,9 +184,15 @@ def _check_plot(plot: Path) -> None:
 def _sentence(summary: Summary, file: str) -> str:
     number = "no incident" if not summary.incidents else f"{summary.incidents} incident"
     plural = "s" if summary.incidents > 1 else ""
-    return (
+    told = (
         f"{file}: {number}{plural} in {_clock(summary.duration_s)} "
         f"({summary.audio_seconds_per_second:.0f} times real time)"
+    )
+    if summary.incidents or not summary.emergency_windows:
+        return told
+    return (
+        f"{told}; judged an emergency in {summary.emergency_windows} window(s), too few for an "
+        "incident (decision.onset_windows): a short recording needs some seconds more after it"
     )
 
 
